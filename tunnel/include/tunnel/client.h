@@ -1,0 +1,121 @@
+/*
+ * client.h - the client's side of the tunnel as a state machine: bytes and a clock reading in,
+ *            bytes and events out. Who owns the WebSocket drives it.
+ *
+ * Source   spec/l2-tunnel.md §8, §9; every § below is a section of it.
+ * Memory   The caller owns struct l2t_client and the queue memory given at init; nothing
+ *          allocates. Events and outbound messages borrow that memory until the next call.
+ * Clock    now_ms is any monotonic millisecond clock; it never goes back.
+ * Hostile  Whatever l2t_client_feed() gets leaves a usable client.
+ */
+#ifndef TUNNEL_CLIENT_H
+#define TUNNEL_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tunnel/codec.h"
+
+enum { L2T_PINGS_REMEMBERED = 16 };
+
+enum l2t_state { L2T_IDLE, L2T_CONNECTING, L2T_OPEN, L2T_CLOSED };
+
+struct l2t_options {
+    struct l2t_limits limits;   /* zero fields: the defaults of §4 */
+    uint32_t keepalive_min_ms;  /* §8; both 0: no keepalive */
+    uint32_t keepalive_max_ms;
+    uint32_t error_interval_ms; /* one throttled error event per interval; 0: unlimited */
+    uint32_t random_seed;       /* jitter and first nonce */
+};
+
+struct l2t_client_stats {
+    uint64_t tx_frames, tx_bytes;         /* frames accepted by l2t_client_send_* */
+    uint64_t rx_frames, rx_bytes;
+    uint64_t tx_refused_state;            /* not connected, closing */
+    uint64_t tx_refused_size;             /* over the frame limit: closes (§9.1) */
+    uint64_t tx_refused_full;             /* queue overflow: closes (§9.1) */
+    uint64_t rx_undecodable;
+    uint64_t rx_unknown_type;
+    uint64_t rx_errors;                   /* ERROR messages */
+    uint64_t errors_suppressed;           /* by the throttle */
+    uint64_t pings_sent, pongs_received;
+    uint32_t last_rtt_ms;                 /* UINT32_MAX before the first sample */
+    uint32_t queued_bytes;                /* encoded, waiting for l2t_client_outbound() */
+};
+
+enum l2t_event_type {
+    L2T_EVENT_NONE,
+    L2T_EVENT_FRAME, /* frame, frame_bytes */
+    L2T_EVENT_PONG,  /* rtt_ms, or UINT32_MAX for an unknown nonce */
+    L2T_EVENT_ERROR, /* reason, code */
+    L2T_EVENT_CLOSE, /* close_code: the owner must close the transport with it; 0: none given */
+};
+
+enum l2t_reason {
+    L2T_REASON_PEER_ERROR,   /* ERROR message; code as received, -1 if unstructured */
+    L2T_REASON_UNDECODABLE,  /* code is the l2t_error */
+    L2T_REASON_FRAME_TOO_LARGE,
+    L2T_REASON_QUEUE_OVERFLOW,
+    L2T_REASON_DEAD_PEER,
+    L2T_REASON_SUBPROTOCOL,
+};
+
+struct l2t_event {
+    enum l2t_event_type type;
+    const uint8_t *frame;
+    uint32_t frame_bytes;
+    uint32_t rtt_ms;
+    enum l2t_reason reason;
+    int32_t code;
+    uint32_t detail; /* unstructured ERROR: its payload length */
+    uint16_t close_code;
+};
+
+struct l2t_client;
+
+/** Bytes for a client that queues up to max_queued_bytes of encoded messages. */
+size_t l2t_client_bytes(uint32_t max_queued_bytes);
+
+/** Returns the client in L2T_IDLE, or NULL: memory short or misaligned, min > max keepalive. */
+struct l2t_client *l2t_client_init(void *memory, size_t memory_bytes, uint32_t max_queued_bytes,
+                                   const struct l2t_options *options);
+
+enum l2t_state l2t_client_state(const struct l2t_client *client);
+const struct l2t_client_stats *l2t_client_stats(const struct l2t_client *client);
+
+/** The owner starts to connect: frames may be queued from now on. */
+void l2t_client_connecting(struct l2t_client *client, uint64_t now_ms);
+
+/** The transport is open; subprotocol_ok false makes it a CLOSE 1002 event (§2). */
+void l2t_client_opened(struct l2t_client *client, bool subprotocol_ok, uint64_t now_ms);
+
+/** The transport is gone, or the owner closes: the queue is discarded. */
+void l2t_client_closed(struct l2t_client *client);
+
+/**
+ * Queues one frame (§9.3): room for `frame_bytes` to fill in before l2t_client_send_end(), or
+ * NULL when it was refused (stats say why; an event may follow).
+ */
+uint8_t *l2t_client_send_begin(struct l2t_client *client, uint32_t frame_bytes);
+void l2t_client_send_end(struct l2t_client *client);
+bool l2t_client_send(struct l2t_client *client, const uint8_t *frame, uint32_t frame_bytes);
+
+/** The oldest queued message, or NULL; it stays queued until l2t_client_outbound_done(). */
+const uint8_t *l2t_client_outbound(const struct l2t_client *client, uint32_t *bytes);
+void l2t_client_outbound_done(struct l2t_client *client);
+
+/**
+ * One binary transport message. Its events come from l2t_client_event() before the next feed;
+ * a FRAME event borrows `wire`.
+ */
+void l2t_client_feed(struct l2t_client *client, const uint8_t *wire, size_t wire_bytes,
+                     uint64_t now_ms);
+
+/** Keepalive and dead-peer clock (§8). Returns the time of the next tick wanted, or UINT64_MAX. */
+uint64_t l2t_client_tick(struct l2t_client *client, uint64_t now_ms);
+
+/** The next event; L2T_EVENT_NONE when there is none left. */
+struct l2t_event l2t_client_event(struct l2t_client *client);
+
+#endif
