@@ -10,6 +10,8 @@ file(WRITE ${cmocka_config}/config.h "
 #define HAVE_STRINGS_H 1
 #define HAVE_STRUCT_TIMESPEC 1
 #define HAVE_MALLOC_H 1
+#define HAVE_SIGNAL_H 1
+#define HAVE_CLOCK_REALTIME 1
 #define HAVE_SNPRINTF 1
 #define HAVE_VSNPRINTF 1
 #define HAVE_STRSIGNAL 1
@@ -19,8 +21,8 @@ file(WRITE ${cmocka_config}/config.h "
 #define longjmp(env, value) longjmp((env), (value) != 0 ? (value) : 1)
 ")
 add_library(cmocka_lib STATIC ${CMOCKA_SOURCE_DIR}/src/cmocka.c)
-target_include_directories(cmocka_lib PUBLIC ${CMOCKA_SOURCE_DIR}/include
-                           PRIVATE ${cmocka_config})
+target_include_directories(cmocka_lib SYSTEM PUBLIC ${CMOCKA_SOURCE_DIR}/include)
+target_include_directories(cmocka_lib PRIVATE ${cmocka_config})
 target_compile_definitions(cmocka_lib PRIVATE HAVE_CONFIG_H)
 target_compile_definitions(cmocka_lib PUBLIC _UINTPTR_T=1 _UINTPTR_T_DEFINED=1)
 target_compile_options(cmocka_lib PRIVATE -w)

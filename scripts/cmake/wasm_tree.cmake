@@ -13,7 +13,10 @@ ExternalProject_Add(wasm_tree
   BINARY_DIR ${CMAKE_BINARY_DIR}/wasm
   CMAKE_ARGS -DCMAKE_TOOLCHAIN_FILE=${EMSCRIPTEN_TOOLCHAIN}
              -DCMAKE_CROSSCOMPILING_EMULATOR=${AERO_NODE} -DCMAKE_BUILD_TYPE=Release
-             -DCMAKE_C_COMPILER_LAUNCHER= -DAERO_WASM=OFF
+             -DAERO_WASM=OFF
+             # emcc's JavaScript optimiser asks Node for acorn, which Debian keeps here
+             "-DCMAKE_C_LINKER_LAUNCHER=${CMAKE_COMMAND}|-E|env|NODE_PATH=/usr/share/nodejs"
+  LIST_SEPARATOR |
   INSTALL_COMMAND ""
   BUILD_ALWAYS ON
   USES_TERMINAL_BUILD ON)

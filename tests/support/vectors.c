@@ -1,8 +1,8 @@
 #define _GNU_SOURCE
 #include "vectors.h"
 
-#include <stdarg.h>
 #include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,8 +78,7 @@ uint8_t *guarded_copy(const void *from, size_t bytes)
 {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     const size_t span = guarded_span(bytes);
-    uint8_t *base =
-        mmap(NULL, span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *base = mmap(NULL, span, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     assert_true(base != MAP_FAILED);
     assert_int_equal(mprotect(base + span - page, page, PROT_NONE), 0);

@@ -45,23 +45,23 @@ enum e1000_model { E1000_MODEL_82540EM, E1000_MODEL_82543GC, E1000_MODEL_82545EM
 
 struct e1000_config {
     enum e1000_model model;
-    uint8_t mac[6];             /* unicast */
-    uint32_t autonegotiate_ms;  /* 0..500: how long the link stays down after a restart (§5) */
+    uint8_t mac[6];            /* unicast */
+    uint32_t autonegotiate_ms; /* 0..500: how long the link stays down after a restart (§5) */
 };
 
 /* What the card did and refused, for people and tests; never reset by the guest. */
 struct e1000_stats {
     uint64_t tx_frames, tx_bytes;
     uint64_t rx_frames, rx_bytes;
-    uint64_t tx_dropped;       /* a packet of impossible size or form (§7.2, §7.4) */
-    uint64_t tx_bad_ring;      /* a poll found a ring it may not read (§7) */
-    uint64_t tx_sink_full;     /* polls that stopped because the frame sink was full */
+    uint64_t tx_dropped;   /* a packet of impossible size or form (§7.2, §7.4) */
+    uint64_t tx_bad_ring;  /* a poll found a ring it may not read (§7) */
+    uint64_t tx_sink_full; /* polls that stopped because the frame sink was full */
     uint64_t rx_filtered;
     uint64_t rx_dropped_size;
-    uint64_t rx_dropped_off;   /* receiver, bus master or link off */
-    uint64_t rx_dropped_full;  /* receive queue overflow (MPC, RXO) */
+    uint64_t rx_dropped_off;  /* receiver, bus master or link off */
+    uint64_t rx_dropped_full; /* receive queue overflow (MPC, RXO) */
     uint64_t rx_bad_ring;
-    uint64_t interrupts;       /* transitions of the line to active */
+    uint64_t interrupts; /* transitions of the line to active */
 };
 
 /** Bytes of memory a card needs; a constant of the build. */

@@ -57,9 +57,9 @@ struct pci_identity {
 
 struct pci_config {
     struct pci_identity identity;
-    uint8_t bytes[PCI_CONFIG_BYTES];  /* as read by the guest, BAR probes aside */
+    uint8_t bytes[PCI_CONFIG_BYTES];    /* as read by the guest, BAR probes aside */
     uint8_t writable[PCI_CONFIG_BYTES]; /* 1 bits a guest may change */
-    bool bar_probe[PCI_BAR_COUNT];    /* the last aligned dword write to this BAR was all ones */
+    bool bar_probe[PCI_BAR_COUNT];      /* the last aligned dword write to this BAR was all ones */
 };
 
 /** Fills in the header of `identity`, interrupt pin INTA, all BARs unprogrammed. */

@@ -30,7 +30,7 @@ enum {
 };
 
 enum ring_error {
-    RING_ERR_SHORT = -1,      /* opening, in the order of §2.5 */
+    RING_ERR_SHORT = -1, /* opening, in the order of §2.5 */
     RING_ERR_MAGIC = -2,
     RING_ERR_VERSION = -3,
     RING_ERR_TOTAL = -4,
@@ -38,7 +38,7 @@ enum ring_error {
     RING_ERR_RESERVED = -6,
     RING_ERR_MISALIGNED = -7,
     RING_ERR_BOUNDS = -8,
-    RING_ERR_CAPACITY = -9,   /* zero, or not what the ring header says */
+    RING_ERR_CAPACITY = -9, /* zero, or not what the ring header says */
     RING_ERR_NOT_FOUND = -10,
 
     RING_ERR_EMPTY = -11,     /* pop */

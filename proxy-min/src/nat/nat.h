@@ -36,7 +36,7 @@ enum nat_socket_event {
     NAT_SOCKET_CONNECTED = 1u << 0, /* TCP: connect() succeeded */
     NAT_SOCKET_READABLE = 1u << 1,  /* data, EOF or a pending error */
     NAT_SOCKET_WRITABLE = 1u << 2,
-    NAT_SOCKET_FAILED = 1u << 3,    /* connect failed or the socket broke: nat_host.error() */
+    NAT_SOCKET_FAILED = 1u << 3, /* connect failed or the socket broke: nat_host.error() */
 };
 
 /*
@@ -94,13 +94,13 @@ struct nat_config {
     const struct policy *policy;
     uint8_t gateway_mac[6];
     uint8_t network[4], gateway[4], guest[4], netmask[4];
-    uint32_t lan_mtu;          /* 1500 */
-    uint32_t frame_max_bytes;  /* tunnel limit */
-    uint32_t tcp_max;          /* AERO_L2_STACK_MAX_TCP_CONNECTIONS */
-    uint32_t udp_max;          /* AERO_L2_MAX_UDP_FLOWS_PER_TUNNEL; 0: 65535 */
-    uint32_t udp_idle_ms;      /* 0: never */
+    uint32_t lan_mtu;         /* 1500 */
+    uint32_t frame_max_bytes; /* tunnel limit */
+    uint32_t tcp_max;         /* AERO_L2_STACK_MAX_TCP_CONNECTIONS */
+    uint32_t udp_max;         /* AERO_L2_MAX_UDP_FLOWS_PER_TUNNEL; 0: 65535 */
+    uint32_t udp_idle_ms;     /* 0: never */
     uint32_t tcp_connect_timeout_ms;
-    uint32_t tcp_early_bytes;  /* AERO_L2_STACK_MAX_BUFFERED_TCP_BYTES_PER_CONN */
+    uint32_t tcp_early_bytes;      /* AERO_L2_STACK_MAX_BUFFERED_TCP_BYTES_PER_CONN */
     uint32_t tcp_window_max_bytes; /* receive window towards the guest, 64 KiB .. 4 MiB */
     uint32_t dns_pending_max, dns_cache_max, dns_timeout_ms, dns_default_ttl_s, dns_max_ttl_s;
     const struct nat_forward *tcp_forwards, *udp_forwards;
@@ -114,8 +114,8 @@ struct nat_metrics { /* §7; the session layer owns one per process */
     _Atomic uint64_t policy_denied_total, tcp_connect_fail_total, udp_send_fail_total,
         udp_flow_limit_exceeded_total, tcp_flow_limit_exceeded_total, dns_queries_total,
         dns_fail_total;
-    _Atomic uint64_t guest_frames_ignored_total, guest_bad_checksum_total,
-        guest_malformed_total, guest_before_lease_total;
+    _Atomic uint64_t guest_frames_ignored_total, guest_bad_checksum_total, guest_malformed_total,
+        guest_before_lease_total;
     _Atomic uint64_t tcp_retransmits_total, tcp_out_of_order_total, tcp_resets_total,
         tcp_zero_window_probes_total;
 };

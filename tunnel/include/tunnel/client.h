@@ -22,26 +22,26 @@ enum { L2T_PINGS_REMEMBERED = 16 };
 enum l2t_state { L2T_IDLE, L2T_CONNECTING, L2T_OPEN, L2T_CLOSED };
 
 struct l2t_options {
-    struct l2t_limits limits;   /* zero fields: the defaults of §4 */
-    uint32_t keepalive_min_ms;  /* §8; both 0: no keepalive */
+    struct l2t_limits limits;  /* zero fields: the defaults of §4 */
+    uint32_t keepalive_min_ms; /* §8; both 0: no keepalive */
     uint32_t keepalive_max_ms;
     uint32_t error_interval_ms; /* one throttled error event per interval; 0: unlimited */
     uint32_t random_seed;       /* jitter and first nonce */
 };
 
 struct l2t_client_stats {
-    uint64_t tx_frames, tx_bytes;         /* frames accepted by l2t_client_send_* */
+    uint64_t tx_frames, tx_bytes; /* frames accepted by l2t_client_send_* */
     uint64_t rx_frames, rx_bytes;
-    uint64_t tx_refused_state;            /* not connected, closing */
-    uint64_t tx_refused_size;             /* over the frame limit: closes (§9.1) */
-    uint64_t tx_refused_full;             /* queue overflow: closes (§9.1) */
+    uint64_t tx_refused_state; /* not connected, closing */
+    uint64_t tx_refused_size;  /* over the frame limit: closes (§9.1) */
+    uint64_t tx_refused_full;  /* queue overflow: closes (§9.1) */
     uint64_t rx_undecodable;
     uint64_t rx_unknown_type;
-    uint64_t rx_errors;                   /* ERROR messages */
-    uint64_t errors_suppressed;           /* by the throttle */
+    uint64_t rx_errors;         /* ERROR messages */
+    uint64_t errors_suppressed; /* by the throttle */
     uint64_t pings_sent, pongs_received;
-    uint32_t last_rtt_ms;                 /* UINT32_MAX before the first sample */
-    uint32_t queued_bytes;                /* encoded, waiting for l2t_client_outbound() */
+    uint32_t last_rtt_ms;  /* UINT32_MAX before the first sample */
+    uint32_t queued_bytes; /* encoded, waiting for l2t_client_outbound() */
 };
 
 enum l2t_event_type {
@@ -53,8 +53,8 @@ enum l2t_event_type {
 };
 
 enum l2t_reason {
-    L2T_REASON_PEER_ERROR,   /* ERROR message; code as received, -1 if unstructured */
-    L2T_REASON_UNDECODABLE,  /* code is the l2t_error */
+    L2T_REASON_PEER_ERROR,  /* ERROR message; code as received, -1 if unstructured */
+    L2T_REASON_UNDECODABLE, /* code is the l2t_error */
     L2T_REASON_FRAME_TOO_LARGE,
     L2T_REASON_QUEUE_OVERFLOW,
     L2T_REASON_DEAD_PEER,

@@ -21,7 +21,7 @@ enum {
     L2T_REASON_MAX_BYTES = 123,    /* RFC 6455 §5.5: close reason */
 };
 
-#define L2T_SUBPROTOCOL "aero-l2-tunnel-v1"
+#define L2T_SUBPROTOCOL  "aero-l2-tunnel-v1"
 #define L2T_TOKEN_PREFIX "aero-l2-token."
 
 enum l2t_type {
@@ -35,23 +35,23 @@ enum l2t_type {
 };
 
 enum l2t_error { /* in the order they are checked (§4.1) */
-    L2T_ERR_SHORT = -1,
-    L2T_ERR_MAGIC = -2,
-    L2T_ERR_VERSION = -3,
-    L2T_ERR_LONG = -4,
-    L2T_ERR_NO_ROOM = -5, /* encode: the output does not fit */
+                 L2T_ERR_SHORT = -1,
+                 L2T_ERR_MAGIC = -2,
+                 L2T_ERR_VERSION = -3,
+                 L2T_ERR_LONG = -4,
+                 L2T_ERR_NO_ROOM = -5, /* encode: the output does not fit */
 };
 
 enum l2t_error_code { /* §5: codes of an ERROR message */
-    L2T_CODE_PROTOCOL_ERROR = 1,
-    L2T_CODE_AUTH_REQUIRED = 2,
-    L2T_CODE_AUTH_INVALID = 3,
-    L2T_CODE_ORIGIN_MISSING = 4,
-    L2T_CODE_ORIGIN_DENIED = 5,
-    L2T_CODE_QUOTA_BYTES = 6,
-    L2T_CODE_QUOTA_FPS = 7,
-    L2T_CODE_QUOTA_CONNECTIONS = 8,
-    L2T_CODE_BACKPRESSURE = 9,
+                      L2T_CODE_PROTOCOL_ERROR = 1,
+                      L2T_CODE_AUTH_REQUIRED = 2,
+                      L2T_CODE_AUTH_INVALID = 3,
+                      L2T_CODE_ORIGIN_MISSING = 4,
+                      L2T_CODE_ORIGIN_DENIED = 5,
+                      L2T_CODE_QUOTA_BYTES = 6,
+                      L2T_CODE_QUOTA_FPS = 7,
+                      L2T_CODE_QUOTA_CONNECTIONS = 8,
+                      L2T_CODE_BACKPRESSURE = 9,
 };
 
 struct l2t_limits {
