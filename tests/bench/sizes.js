@@ -21,7 +21,9 @@ sizes["src/*.js"] = {
 
 console.log("file              bytes   gzipped");
 for (const [name, size] of Object.entries(sizes)) {
-  console.log(`${name.padEnd(16)}${String(size.bytes).padStart(7)}${String(size.gzipped).padStart(10)}`);
+  console.log(
+    `${name.padEnd(16)}${String(size.bytes).padStart(7)}${String(size.gzipped).padStart(10)}`,
+  );
 }
 const json = process.argv.indexOf("--json");
 if (json > 0) writeFileSync(process.argv[json + 1], `${JSON.stringify({ sizes }, null, 2)}\n`);
