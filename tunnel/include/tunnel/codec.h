@@ -17,7 +17,7 @@ enum {
     L2T_HEADER_BYTES = 4,
     L2T_FRAME_MAX_DEFAULT = 2048,  /* §4: payload of FRAME */
     L2T_CONTROL_MAX_DEFAULT = 256, /* §4: payload of everything else */
-    L2T_TEXT_BYTES = 48,           /* room every decode text of §4.1 fits in, with its NUL */
+    L2T_TEXT_BYTES = 64,           /* room every decode text of §4.1 fits in, with its NUL */
     L2T_REASON_MAX_BYTES = 123,    /* RFC 6455 §5.5: close reason */
 };
 
@@ -40,6 +40,12 @@ enum l2t_error { /* in the order they are checked (§4.1) */
                  L2T_ERR_VERSION = -3,
                  L2T_ERR_LONG = -4,
                  L2T_ERR_NO_ROOM = -5, /* encode: the output does not fit */
+
+                 L2T_ERR_HELLO = -6, /* hello.h: truncated, or a known tag of a wrong length */
+                 L2T_ERR_HELLO_VERSION =
+                     -7, /* hello.h: not version 1, to be dropped like an unknown type */
+                 L2T_ERR_HELLO_AGAIN = -8, /* a second HELLO on one connection */
+                 L2T_ERR_BATCH = -9, /* batch.h: entries do not fill the message, or a bad entry */
 };
 
 enum l2t_error_code { /* §5: codes of an ERROR message */
@@ -57,6 +63,7 @@ enum l2t_error_code { /* §5: codes of an ERROR message */
 struct l2t_limits {
     uint32_t frame_max_bytes;   /* payload of FRAME */
     uint32_t control_max_bytes; /* payload of every other type, unknown ones too */
+    uint32_t message_max_bytes; /* a whole BATCH; 0: BATCH is an unknown type like any other */
 };
 
 struct l2t_message {
@@ -70,7 +77,10 @@ struct l2t_message {
 int l2t_decode(struct l2t_message *message, const uint8_t *wire, size_t wire_bytes,
                const struct l2t_limits *limits);
 
-/** The exact text of §4.1 for a wire that l2t_decode() refused with `error`. */
+/**
+ * The exact text of §4.1 for a wire that l2t_decode() refused with `error`, and a text of our own
+ * for the extensions' errors. Always terminated.
+ */
 void l2t_decode_text(char text[L2T_TEXT_BYTES], int error, const uint8_t *wire, size_t wire_bytes,
                      const struct l2t_limits *limits);
 
@@ -89,6 +99,7 @@ struct l2t_error_payload {
     uint32_t text_bytes;
 };
 
+/** Anything that is not exactly the structured form, valid UTF-8 included, is unstructured. */
 struct l2t_error_payload l2t_error_parse(const uint8_t *payload, size_t payload_bytes);
 
 /** Encodes code and UTF-8 text into at most `limit` bytes (§5). Returns the payload's bytes. */
@@ -96,5 +107,14 @@ uint32_t l2t_error_encode(uint8_t *payload, uint32_t limit, uint16_t code, const
 
 /** Longest prefix of `bytes` UTF-8 bytes that is <= max and ends on a character boundary. */
 uint32_t l2t_utf8_prefix(const uint8_t *text, uint32_t bytes, uint32_t max);
+
+/** Our wording for an ERROR's code (§5), or NULL for an unknown one. */
+const char *l2t_code_text(int32_t code);
+
+/**
+ * The line shown to a user for an ERROR (§5): `l2 tunnel error (<code>): <text>`. code -1 stands
+ * for an unstructured payload of `detail` bytes. Nothing the peer wrote gets into it.
+ */
+void l2t_peer_error_text(char text[L2T_TEXT_BYTES], int32_t code, uint32_t detail);
 
 #endif
