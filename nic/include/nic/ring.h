@@ -52,14 +52,18 @@ struct ring {
     uint8_t *data;
     uint32_t capacity_bytes; /* the validated copy */
     uint32_t nth_corrupt;    /* times this view found §3.6 corruption */
+    uint32_t head_seen;      /* by the last push that found the ring full */
+    uint32_t peeked_next;    /* head after the record of the last ring_peek() */
+    uint32_t owed_at;        /* commit a stalled earlier producer keeps us from (ring_push()) */
+    uint32_t owed_next;
+    bool owes;
 };
 
 /* A reservation: filled between ring_reserve() and ring_commit(). */
 struct ring_slot {
     uint8_t *payload;
     uint32_t bytes;
-    uint32_t at;   /* tail_reserve before the reservation */
-    uint32_t next; /* and after it */
+    uint32_t next; /* both tails after ring_commit() */
 };
 
 /** Describes one queue of an AIPC buffer to build. */
@@ -71,13 +75,22 @@ struct ring_spec {
 /** Bytes ring_build() needs for `count` queues, 0 on overflow or a bad capacity (§2.4). */
 size_t ring_buffer_bytes(const struct ring_spec *queues, uint32_t count);
 
-/** Lays an AIPC buffer out in `buffer` (4-aligned). Returns 0 or a ring_error. */
+/**
+ * Lays an AIPC buffer out in `buffer` (4-aligned), before anybody else looks at it. buffer_bytes
+ * is exactly ring_buffer_bytes(). Returns 0, RING_ERR_CAPACITY, _MISALIGNED or _TOTAL.
+ */
 int ring_build(void *buffer, size_t buffer_bytes, const struct ring_spec *queues, uint32_t count);
 
 /** Opens the `nth` ring of `kind` in an AIPC buffer after checking all of it (§2.5). */
 int ring_open(struct ring *ring, void *buffer, size_t buffer_bytes, uint32_t kind, uint32_t nth);
 
-/** Copies a record in (§3.3, multi-producer). 0, RING_ERR_FULL or RING_ERR_TOO_LARGE. */
+/**
+ * Copies a record in (§3.3, multi-producer). 0, RING_ERR_FULL or RING_ERR_TOO_LARGE.
+ *
+ * Commits become visible in reservation order. If the producer before us stalls between its two
+ * steps, the call does not wait for ever: it returns 0 with the record in place and the commit
+ * owed; the next ring_push() of this view settles that first and is FULL while it cannot.
+ */
 int ring_push(struct ring *ring, const uint8_t *record, uint32_t bytes);
 
 /**
@@ -107,9 +120,11 @@ bool ring_has_data(const struct ring *ring);
 void ring_drain(struct ring *ring);
 
 /**
- * Block until tail_commit (consumer) or head (producer) differs from what this view saw last, at
- * most timeout_ms (§3.5). Returns false at the time-out. Natively futex, in wasm
- * memory.atomic.wait32: never call it on a browser's main thread.
+ * Block until there is something to read (consumer), or until head differs from what the last
+ * FULL push saw (producer), at most timeout_ms (§3.5). Returns whether it is so now; false may
+ * come early, after a wake-up meant for somebody else. Futex on Linux, memory.atomic.wait32 in
+ * wasm with atomics (never call it on a browser's main thread, nor on unshared memory: it
+ * traps); elsewhere they do not block.
  */
 bool ring_wait_data(struct ring *ring, uint32_t timeout_ms);
 bool ring_wait_space(struct ring *ring, uint32_t timeout_ms);
