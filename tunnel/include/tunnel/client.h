@@ -2,9 +2,11 @@
  * client.h - the client's side of the tunnel as a state machine: bytes and a clock reading in,
  *            bytes and events out. Who owns the WebSocket drives it.
  *
- * Source   spec/l2-tunnel.md §8, §9; every § below is a section of it.
+ * Source   spec/l2-tunnel.md §8, §9; every § below is a section of it. HELLO and BATCH:
+ *          spec/l2-extensions.md.
  * Memory   The caller owns struct l2t_client and the queue memory given at init; nothing
- *          allocates. Events and outbound messages borrow that memory until the next call.
+ *          allocates. An outbound message borrows it until l2t_client_outbound_done(), a FRAME
+ *          event borrows the wire it was fed.
  * Clock    now_ms is any monotonic millisecond clock; it never goes back.
  * Hostile  Whatever l2t_client_feed() gets leaves a usable client.
  */
@@ -16,6 +18,7 @@
 #include <stdint.h>
 
 #include "tunnel/codec.h"
+#include "tunnel/hello.h"
 
 enum { L2T_PINGS_REMEMBERED = 16 };
 
@@ -27,6 +30,7 @@ struct l2t_options {
     uint32_t keepalive_max_ms;
     uint32_t error_interval_ms; /* one throttled error event per interval; 0: unlimited */
     uint32_t random_seed;       /* jitter and first nonce */
+    bool base_protocol_only;    /* send no HELLO, take HELLO and BATCH for unknown types */
 };
 
 struct l2t_client_stats {
@@ -40,8 +44,11 @@ struct l2t_client_stats {
     uint64_t rx_errors;         /* ERROR messages */
     uint64_t errors_suppressed; /* by the throttle */
     uint64_t pings_sent, pongs_received;
-    uint32_t last_rtt_ms;  /* UINT32_MAX before the first sample */
-    uint32_t queued_bytes; /* encoded, waiting for l2t_client_outbound() */
+    uint32_t last_rtt_ms;             /* UINT32_MAX before the first sample */
+    uint32_t queued_bytes;            /* encoded as FRAME, not yet outbound_done() */
+    uint64_t tx_messages, tx_batches; /* handed out and done; BATCH among them */
+    uint64_t rx_messages, rx_batches; /* valid ones */
+    uint64_t events_lost;             /* PONG or ERROR events nobody fetched in time */
 };
 
 enum l2t_event_type {
@@ -74,15 +81,24 @@ struct l2t_event {
 
 struct l2t_client;
 
-/** Bytes for a client that queues up to max_queued_bytes of encoded messages. */
-size_t l2t_client_bytes(uint32_t max_queued_bytes);
+/**
+ * Bytes for a client that queues up to max_queued_bytes of encoded messages with these limits.
+ * 0: the options are out of range (below).
+ */
+size_t l2t_client_bytes(uint32_t max_queued_bytes, const struct l2t_options *options);
 
-/** Returns the client in L2T_IDLE, or NULL: memory short or misaligned, min > max keepalive. */
+/**
+ * Returns the client in L2T_IDLE, or NULL: memory short or not aligned to 8, keepalive min > max,
+ * a limit of 16 MiB or more.
+ */
 struct l2t_client *l2t_client_init(void *memory, size_t memory_bytes, uint32_t max_queued_bytes,
                                    const struct l2t_options *options);
 
 enum l2t_state l2t_client_state(const struct l2t_client *client);
 const struct l2t_client_stats *l2t_client_stats(const struct l2t_client *client);
+
+/** The proxy's HELLO, or NULL as long as none came: then the base protocol is spoken. */
+const struct l2t_hello *l2t_client_peer(const struct l2t_client *client);
 
 /** The owner starts to connect: frames may be queued from now on. */
 void l2t_client_connecting(struct l2t_client *client, uint64_t now_ms);
@@ -95,14 +111,19 @@ void l2t_client_closed(struct l2t_client *client);
 
 /**
  * Queues one frame (§9.3): room for `frame_bytes` to fill in before l2t_client_send_end(), or
- * NULL when it was refused (stats say why; an event may follow).
+ * NULL when it was refused (stats say why; an event may follow). Any other call in between
+ * gives the room up.
  */
 uint8_t *l2t_client_send_begin(struct l2t_client *client, uint32_t frame_bytes);
 void l2t_client_send_end(struct l2t_client *client);
 bool l2t_client_send(struct l2t_client *client, const uint8_t *frame, uint32_t frame_bytes);
 
-/** The oldest queued message, or NULL; it stays queued until l2t_client_outbound_done(). */
-const uint8_t *l2t_client_outbound(const struct l2t_client *client, uint32_t *bytes);
+/**
+ * The next message to send, or NULL: nothing waits, or the tunnel is not open. HELLO comes first.
+ * With a peer that takes BATCH it carries all frames that wait, up to the peer's limit; a lone
+ * frame goes as FRAME. It stays the same until l2t_client_outbound_done().
+ */
+const uint8_t *l2t_client_outbound(struct l2t_client *client, uint32_t *bytes);
 void l2t_client_outbound_done(struct l2t_client *client);
 
 /**
@@ -112,10 +133,13 @@ void l2t_client_outbound_done(struct l2t_client *client);
 void l2t_client_feed(struct l2t_client *client, const uint8_t *wire, size_t wire_bytes,
                      uint64_t now_ms);
 
-/** Keepalive and dead-peer clock (§8). Returns the time of the next tick wanted, or UINT64_MAX. */
+/**
+ * Keepalive and dead-peer clock (§8). Returns the time of the next tick wanted, or UINT64_MAX.
+ * To be called once after l2t_client_opened(), then at the time it returned last or later.
+ */
 uint64_t l2t_client_tick(struct l2t_client *client, uint64_t now_ms);
 
-/** The next event; L2T_EVENT_NONE when there is none left. */
+/** The next event; L2T_EVENT_NONE when there is none left. CLOSE is always the last. */
 struct l2t_event l2t_client_event(struct l2t_client *client);
 
 #endif
