@@ -1,0 +1,58 @@
+/*
+ * abi.h - what the JavaScript side may call and must provide. The files beside this one are the
+ *         only C with export attributes; natively they compile too, for tests.
+ *
+ * Values   Addresses are bytes in the module's memory, clock readings are milliseconds as double,
+ *          guest-physical addresses travel as two words, so that no BigInt crosses the boundary.
+ * Numbers  JavaScript repeats none: constants and statistics are exported with their names.
+ * Memory   The caller lays out every object: it asks for the size, gives the place and keeps it.
+ *          No file here has mutable statics, so instances may share a memory.
+ */
+#ifndef ABI_H
+#define ABI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef __wasm__
+#define ABI_EXPORT(name) __attribute__((export_name(#name)))
+#define ABI_IMPORT(name) __attribute__((import_module("env"), import_name(#name)))
+#else
+#define ABI_EXPORT(name)
+#define ABI_IMPORT(name)
+#endif
+
+enum {
+    ABI_VERSION = 1,
+    ABI_AREA_BYTES = 65536,      /* scratch of a card: frames in and out of it */
+    ABI_MESSAGE_BYTES = 262144,  /* longest tunnel message a client can be fed (BATCH) */
+    ABI_RING_FRAME_BYTES = 2048, /* net-rings.md §4: longest frame the rings carry */
+    ABI_PUMP_FRAMES = 256,       /* net-rings.md §4.3: frames into the card, one poll */
+    ABI_NAME_BYTES = 32,
+};
+
+/* Results of nic_poll(), a set of bits. */
+enum abi_poll {
+    ABI_POLL_MORE = 1, /* more work waits right now: poll again soon */
+    ABI_POLL_SENT = 2, /* NET_TX grew */
+    ABI_POLL_TOOK = 4, /* NET_RX shrank */
+};
+
+enum abi_error {                         /* beside the ring_error values */
+                 ABI_ERR_MODEL = -100,   /* no such model, or the model refuses its MAC */
+                 ABI_ERR_OPTIONS = -101, /* a tunnel client refuses its options */
+};
+
+enum abi_host { ABI_HOST_CALLBACKS, ABI_HOST_LINEAR };
+
+struct abi_constant {
+    char name[ABI_NAME_BYTES];
+    int32_t value;
+};
+
+struct abi_name {
+    char name[ABI_NAME_BYTES];
+    uint32_t at; /* of a uint64_t in the statistics structure */
+};
+
+#endif

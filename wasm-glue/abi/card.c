@@ -1,0 +1,220 @@
+/*
+ * card.c - the exports that open and drive a card. Offsets, sizes and values come from the guest
+ *          and are passed on as they are; addresses come from our own JavaScript and are trusted.
+ */
+#include "card.h"
+#include "exports.h"
+#include "host_js.h"
+
+#define NS_PER_MS 1e6
+
+static const struct card_model *const models[] = {&card_e1000};
+
+#define STAT(field)                                                                                \
+    {                                                                                              \
+#field, offsetof(struct backend_stats, field)                                              \
+    }
+
+static const struct abi_name backend_names[] = {
+    STAT(tx_pushed_frames),
+    STAT(tx_pushed_bytes),
+    STAT(tx_dropped_oversize),
+    STAT(tx_dropped_oversize_bytes),
+    STAT(tx_dropped_full),
+    STAT(tx_dropped_full_bytes),
+    STAT(rx_popped_frames),
+    STAT(rx_popped_bytes),
+    STAT(rx_dropped_oversize),
+    STAT(rx_dropped_oversize_bytes),
+    STAT(rx_corrupt),
+    STAT(rx_broken),
+    STAT(rx_held),
+};
+enum { BACKEND_NAMES = sizeof backend_names / sizeof backend_names[0] };
+
+static const struct card_model *model_at(uint32_t model)
+{
+    return model < sizeof models / sizeof models[0] ? models[model] : NULL;
+}
+
+const char *nic_model_name(uint32_t model)
+{
+    const struct card_model *found = model_at(model);
+
+    return found == NULL ? NULL : found->name;
+}
+
+uint32_t nic_card_bytes(uint32_t model)
+{
+    const struct card_model *found = model_at(model);
+
+    return found == NULL ? 0 : (uint32_t)(sizeof(struct card) + 16 + found->bytes());
+}
+
+uint32_t nic_bar_kind(uint32_t model, uint32_t bar)
+{
+    const struct card_model *found = model_at(model);
+
+    return found == NULL || bar >= CARD_BARS ? CARD_BAR_NONE : (uint32_t)found->bars[bar].kind;
+}
+
+uint32_t nic_bar_bytes(uint32_t model, uint32_t bar)
+{
+    const struct card_model *found = model_at(model);
+
+    return found == NULL || bar >= CARD_BARS ? 0 : found->bars[bar].bytes;
+}
+
+static bool make_room(void *context)
+{
+    return env_tx_full(context) != 0;
+}
+
+int32_t nic_open(struct card *card, uint32_t model, const uint8_t *mac, void *rings,
+                 uint32_t rings_bytes, uint32_t host, uint8_t *ram, uint32_t ram_bytes)
+{
+    const struct card_model *found = model_at(model);
+
+    if (found == NULL)
+        return ABI_ERR_MODEL;
+    card->model = found;
+    card->linear = (struct linear){.ram = ram, .ram_bytes = ram_bytes};
+    card->backend = (struct backend){
+        .spare = card->area,
+        .spare_bytes = sizeof card->area,
+        .frame_max_bytes = ABI_RING_FRAME_BYTES,
+        .make_room = make_room,
+        .context = card,
+    };
+    int result = ring_open(&card->backend.tx, rings, rings_bytes, RING_KIND_NET_TX, 0);
+
+    if (result == 0)
+        result = ring_open(&card->backend.rx, rings, rings_bytes, RING_KIND_NET_RX, 0);
+    if (result < 0)
+        return result;
+    const struct nic_host world = host_js(card, (enum abi_host)host);
+    uint8_t *state = (uint8_t *)card + sizeof *card;
+
+    state += -(uintptr_t)state & 15;
+    card->nic = found->init(state, found->bytes(), &world, mac);
+    return card->nic == NULL ? ABI_ERR_MODEL : 0;
+}
+
+void nic_reset(struct card *card)
+{
+    card->backend.holding = false;
+    card->model->reset(card->nic);
+}
+
+uint32_t nic_config_read(struct card *card, uint32_t offset, uint32_t size)
+{
+    return card->model->config_read(card->nic, offset, size);
+}
+
+void nic_config_write(struct card *card, uint32_t offset, uint32_t size, uint32_t value)
+{
+    card->model->config_write(card->nic, offset, size, value);
+}
+
+static bool has_bar(const struct card *card, uint32_t bar)
+{
+    return bar < CARD_BARS && card->model->bars[bar].kind != CARD_BAR_NONE;
+}
+
+uint32_t nic_bar_read(struct card *card, uint32_t bar, uint32_t offset, uint32_t size)
+{
+    return has_bar(card, bar) ? card->model->bar_read(card->nic, bar, offset, size) : UINT32_MAX;
+}
+
+void nic_bar_write(struct card *card, uint32_t bar, uint32_t offset, uint32_t size, uint32_t value)
+{
+    /* It may be RDT that moves: the frame that waits in NET_RX is worth another try. */
+    card->backend.holding = false;
+    if (has_bar(card, bar))
+        card->model->bar_write(card->nic, bar, offset, size, value);
+}
+
+int32_t nic_work_pending(struct card *card)
+{
+    return card->model->work_pending(card->nic) || backend_has_frames(&card->backend);
+}
+
+uint32_t nic_poll(struct card *card)
+{
+    const struct card_model *model = card->model;
+    struct backend *backend = &card->backend;
+    const uint64_t sent_before = backend->stats.tx_pushed_frames;
+    uint32_t result = 0;
+
+    model->poll(card->nic);
+    if (backend_deliver(backend, ABI_PUMP_FRAMES, model->offer, card->nic) > 0) {
+        result |= ABI_POLL_TOOK;
+        model->poll(card->nic);
+    }
+    if (backend->stats.tx_pushed_frames != sent_before)
+        result |= ABI_POLL_SENT;
+    if (nic_work_pending(card) != 0)
+        result |= ABI_POLL_MORE;
+    return result;
+}
+
+int32_t nic_irq_level(struct card *card)
+{
+    return card->model->irq_level(card->nic);
+}
+
+double nic_next_event_ms(struct card *card)
+{
+    const uint64_t at = card->model->next_event_ns(card->nic);
+
+    return at == UINT64_MAX ? __builtin_inf() : (double)at / NS_PER_MS;
+}
+
+void nic_set_link(struct card *card, int32_t up)
+{
+    card->model->set_link(card->nic, up != 0);
+}
+
+int32_t nic_link(struct card *card)
+{
+    return card->model->link(card->nic);
+}
+
+uint8_t *nic_area(struct card *card)
+{
+    return card->area;
+}
+
+int32_t nic_receive(struct card *card, uint32_t bytes)
+{
+    if (bytes > ABI_RING_FRAME_BYTES)
+        return RING_ERR_TOO_LARGE;
+    return ring_push(&card->backend.rx, card->area, bytes);
+}
+
+int32_t nic_take(struct card *card)
+{
+    return (int32_t)ring_pop(&card->backend.tx, card->area, sizeof card->area);
+}
+
+const char *nic_stat_name(struct card *card, uint32_t stat)
+{
+    if (stat < card->model->stat_count)
+        return card->model->stat_names[stat].name;
+    stat -= card->model->stat_count;
+    return stat < BACKEND_NAMES ? backend_names[stat].name : NULL;
+}
+
+const uint64_t *nic_stats(struct card *card)
+{
+    const struct card_model *model = card->model;
+    const uint8_t *own = model->stats(card->nic);
+    const uint8_t *backend = (const uint8_t *)&card->backend.stats;
+    uint64_t *to = card->stats;
+
+    for (uint32_t i = 0; i < model->stat_count && i < CARD_STATS_MAX - BACKEND_NAMES; i++)
+        __builtin_memcpy(to++, own + model->stat_names[i].at, sizeof *to);
+    for (uint32_t i = 0; i < BACKEND_NAMES; i++)
+        __builtin_memcpy(to++, backend + backend_names[i].at, sizeof *to);
+    return card->stats;
+}

@@ -1,0 +1,67 @@
+/*
+ * card.h - one card and everything it needs, laid out in one piece of memory: the host it sees,
+ *          its ring back end, its scratch area and the model's own state.
+ *
+ * Memory   nic_card_bytes() bytes, 16-byte aligned, in place from nic_open() until nobody calls
+ *          any more; there is nothing to close.
+ * Threads  One thread per card.
+ */
+#ifndef ABI_CARD_H
+#define ABI_CARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "abi.h"
+#include "backend.h"
+#include "linear.h"
+#include "nic/host.h"
+
+enum { CARD_STATS_MAX = 64, CARD_BARS = 6 };
+
+enum card_bar_kind { CARD_BAR_NONE, CARD_BAR_MEMORY, CARD_BAR_IO };
+
+struct card_bar {
+    enum card_bar_kind kind;
+    uint32_t bytes;
+};
+
+/* A model as this folder sees it; `nic` is the model's own state. */
+struct card_model {
+    char name[ABI_NAME_BYTES];
+    struct card_bar bars[CARD_BARS];
+    const struct abi_name *stat_names;
+    uint32_t stat_count;
+
+    size_t (*bytes)(void);
+    void *(*init)(void *memory, size_t memory_bytes, const struct nic_host *host,
+                  const uint8_t mac[6]);
+    void (*reset)(void *nic);
+    uint32_t (*config_read)(void *nic, uint32_t offset, uint32_t size);
+    void (*config_write)(void *nic, uint32_t offset, uint32_t size, uint32_t value);
+    uint32_t (*bar_read)(void *nic, uint32_t bar, uint32_t offset, uint32_t size);
+    void (*bar_write)(void *nic, uint32_t bar, uint32_t offset, uint32_t size, uint32_t value);
+    void (*poll)(void *nic);
+    bool (*work_pending)(void *nic);
+    enum backend_offer (*offer)(void *nic, const uint8_t *frame, uint32_t bytes);
+    void (*set_link)(void *nic, bool up);
+    bool (*link)(void *nic);
+    bool (*irq_level)(void *nic);
+    uint64_t (*next_event_ns)(void *nic);
+    const void *(*stats)(void *nic);
+};
+
+extern const struct card_model card_e1000;
+
+struct card {
+    const struct card_model *model;
+    void *nic;
+    struct nic_host host;
+    struct linear linear;
+    struct backend backend;
+    uint64_t stats[CARD_STATS_MAX]; /* a snapshot, made by nic_stats() */
+    uint8_t area[ABI_AREA_BYTES];
+};
+
+#endif

@@ -1,0 +1,119 @@
+/* The E1000 in the terms of card.h. */
+#include "card.h"
+#include "nic/e1000.h"
+
+#define STAT(field)                                                                                \
+    {                                                                                              \
+#field, offsetof(struct e1000_stats, field)                                                \
+    }
+
+static const struct abi_name stat_names[] = {
+    STAT(tx_frames),       STAT(tx_bytes),       STAT(rx_frames),       STAT(rx_bytes),
+    STAT(tx_dropped),      STAT(tx_bad_ring),    STAT(tx_sink_full),    STAT(rx_filtered),
+    STAT(rx_dropped_size), STAT(rx_dropped_off), STAT(rx_dropped_full), STAT(rx_bad_ring),
+    STAT(interrupts),
+};
+
+static void *init(void *memory, size_t memory_bytes, const struct nic_host *host,
+                  const uint8_t mac[6])
+{
+    struct e1000_config config = {.model = E1000_MODEL_82540EM};
+
+    for (int i = 0; i < 6; i++)
+        config.mac[i] = mac[i];
+    return e1000_init(memory, memory_bytes, host, &config);
+}
+
+static void reset(void *nic)
+{
+    e1000_reset(nic);
+}
+
+static uint32_t config_read(void *nic, uint32_t offset, uint32_t size)
+{
+    return e1000_config_read(nic, offset, size);
+}
+
+static void config_write(void *nic, uint32_t offset, uint32_t size, uint32_t value)
+{
+    e1000_config_write(nic, offset, size, value);
+}
+
+static uint32_t bar_read(void *nic, uint32_t bar, uint32_t offset, uint32_t size)
+{
+    if (bar == E1000_BAR_MMIO)
+        return e1000_mmio_read(nic, offset, size);
+    return e1000_io_read(nic, offset, size);
+}
+
+static void bar_write(void *nic, uint32_t bar, uint32_t offset, uint32_t size, uint32_t value)
+{
+    if (bar == E1000_BAR_MMIO)
+        e1000_mmio_write(nic, offset, size, value);
+    else
+        e1000_io_write(nic, offset, size, value);
+}
+
+static void poll(void *nic)
+{
+    e1000_poll(nic, E1000_POLL_DESCRIPTORS);
+}
+
+static bool work_pending(void *nic)
+{
+    return e1000_work_pending(nic);
+}
+
+static enum backend_offer offer(void *nic, const uint8_t *frame, uint32_t bytes)
+{
+    /* Only "no buffer" passes by itself; every other refusal loses the frame and has a counter. */
+    return e1000_rx_offer(nic, frame, bytes) == E1000_ERR_NO_BUFFER ? BACKEND_HOLD : BACKEND_DONE;
+}
+
+static void set_link(void *nic, bool up)
+{
+    e1000_set_link(nic, up);
+}
+
+static bool link(void *nic)
+{
+    return e1000_link(nic);
+}
+
+static bool irq_level(void *nic)
+{
+    return e1000_irq_level(nic);
+}
+
+static uint64_t next_event_ns(void *nic)
+{
+    return e1000_next_event_ns(nic);
+}
+
+static const void *stats(void *nic)
+{
+    return e1000_stats(nic);
+}
+
+const struct card_model card_e1000 = {
+    .name = "e1000",
+    .bars = {[E1000_BAR_MMIO] = {CARD_BAR_MEMORY, E1000_MMIO_BYTES},
+             [E1000_BAR_IO] = {CARD_BAR_IO, E1000_IO_BYTES}},
+    .stat_names = stat_names,
+    .stat_count = sizeof stat_names / sizeof stat_names[0],
+    .bytes = e1000_bytes,
+    .init = init,
+    .reset = reset,
+    .config_read = config_read,
+    .config_write = config_write,
+    .bar_read = bar_read,
+    .bar_write = bar_write,
+    .poll = poll,
+    .work_pending = work_pending,
+    .offer = offer,
+    .set_link = set_link,
+    .link = link,
+    .irq_level = irq_level,
+    .next_event_ns = next_event_ns,
+    .stats = stats,
+};

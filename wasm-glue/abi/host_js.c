@@ -1,0 +1,87 @@
+#include "host_js.h"
+
+#define NS_PER_MS 1e6
+
+static bool read_js(void *context, uint64_t gpa, void *to, uint32_t bytes)
+{
+    return env_dma_read(context, (uint32_t)gpa, (uint32_t)(gpa >> 32), to, bytes) != 0;
+}
+
+static bool write_js(void *context, uint64_t gpa, const void *from, uint32_t bytes)
+{
+    return env_dma_write(context, (uint32_t)gpa, (uint32_t)(gpa >> 32), from, bytes) != 0;
+}
+
+static bool read_linear(void *context, uint64_t gpa, void *to, uint32_t bytes)
+{
+    struct card *card = context;
+
+    return linear_read(&card->linear, gpa, to, bytes);
+}
+
+static void written(void *context, uint64_t gpa, uint32_t bytes)
+{
+    env_dma_written(context, (uint32_t)gpa, (uint32_t)(gpa >> 32), bytes);
+}
+
+static bool write_linear(void *context, uint64_t gpa, const void *from, uint32_t bytes)
+{
+    struct card *card = context;
+    const bool inside = linear_write(&card->linear, gpa, from, bytes);
+
+    written(card, gpa, bytes);
+    return inside;
+}
+
+static uint8_t *map_linear(void *context, uint64_t gpa, uint32_t bytes)
+{
+    struct card *card = context;
+
+    return linear_map(&card->linear, gpa, bytes);
+}
+
+static void irq(void *context, bool level)
+{
+    env_irq(context, level);
+}
+
+static uint8_t *frame_begin(void *context, uint32_t bytes)
+{
+    struct card *card = context;
+
+    return backend_frame_begin(&card->backend, bytes);
+}
+
+static void frame_end(void *context, uint32_t bytes)
+{
+    struct card *card = context;
+
+    backend_frame_end(&card->backend, bytes);
+}
+
+static uint64_t now_ns(void *context)
+{
+    (void)context;
+    return (uint64_t)(env_now_ms() * NS_PER_MS);
+}
+
+struct nic_host host_js(struct card *card, enum abi_host kind)
+{
+    struct nic_host host = {
+        .context = card,
+        .dma_read = read_js,
+        .dma_write = write_js,
+        .irq = irq,
+        .frame_begin = frame_begin,
+        .frame_end = frame_end,
+        .now_ns = now_ns,
+    };
+
+    if (kind == ABI_HOST_LINEAR) {
+        host.dma_read = read_linear;
+        host.dma_write = write_linear;
+        host.dma_map = map_linear;
+        host.dma_written = written;
+    }
+    return host;
+}

@@ -1,0 +1,91 @@
+#include "linear.h"
+
+#include <string.h>
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+struct linear_part linear_first(const struct linear *linear, uint64_t gpa, uint32_t bytes)
+{
+    const uint64_t low_end = min_u64(linear->ram_bytes, LINEAR_HOLE_FIRST);
+    const uint64_t high_end = LINEAR_HOLE_END + (linear->ram_bytes - low_end);
+    struct linear_part part = {.kind = LINEAR_OUTSIDE};
+    uint64_t left = UINT64_MAX; /* a range past 2^64 stays outside to its end (§2.3, last row) */
+
+    if (gpa < low_end) {
+        part.kind = LINEAR_RAM;
+        part.offset = gpa;
+        left = low_end - gpa;
+    } else if (gpa < LINEAR_HOLE_FIRST) {
+        left = LINEAR_HOLE_FIRST - gpa;
+    } else if (gpa < LINEAR_HOLE_END) {
+        part.kind = LINEAR_HOLE;
+        left = LINEAR_HOLE_END - gpa;
+    } else if (gpa < high_end) {
+        part.kind = LINEAR_RAM;
+        part.offset = LINEAR_HOLE_FIRST + (gpa - LINEAR_HOLE_END);
+        left = high_end - gpa;
+    }
+    part.bytes = (uint32_t)min_u64(bytes, left);
+    return part;
+}
+
+bool linear_read(void *context, uint64_t gpa, void *to, uint32_t bytes)
+{
+    const struct linear *linear = context;
+    uint8_t *at = to;
+    bool inside = true;
+
+    while (bytes > 0) {
+        const struct linear_part part = linear_first(linear, gpa, bytes);
+
+        if (part.kind == LINEAR_RAM) {
+            memcpy(at, linear->ram + part.offset, part.bytes);
+        } else {
+            memset(at, part.kind == LINEAR_HOLE ? 0xff : 0, part.bytes);
+            inside = false;
+        }
+        gpa += part.bytes;
+        at += part.bytes;
+        bytes -= part.bytes;
+    }
+    return inside;
+}
+
+bool linear_write(void *context, uint64_t gpa, const void *from, uint32_t bytes)
+{
+    const struct linear *linear = context;
+    const uint8_t *at = from;
+    bool inside = true;
+
+    /* A status byte is written by a call of its own after the payload: whoever sees it sees the
+     * payload too (nic/host.h, Order). */
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    while (bytes > 0) {
+        const struct linear_part part = linear_first(linear, gpa, bytes);
+
+        if (part.kind == LINEAR_RAM)
+            memcpy(linear->ram + part.offset, at, part.bytes);
+        else
+            inside = false;
+        gpa += part.bytes;
+        at += part.bytes;
+        bytes -= part.bytes;
+    }
+    return inside;
+}
+
+uint8_t *linear_map(void *context, uint64_t gpa, uint32_t bytes)
+{
+    const struct linear *linear = context;
+
+    if (bytes == 0)
+        return NULL;
+    const struct linear_part part = linear_first(linear, gpa, bytes);
+
+    if (part.kind != LINEAR_RAM || part.bytes != bytes)
+        return NULL;
+    return linear->ram + part.offset;
+}
