@@ -1,0 +1,239 @@
+// One network card: the object an emulator drives.
+
+import { makeCard } from "./card.js";
+import { guestMemory, isLinear, noMemory } from "./memory.js";
+
+const TWO_32 = 2 ** 32;
+
+/** @param {number} low @param {number} high */
+function join(low, high) {
+  return (high >>> 0) * TWO_32 + (low >>> 0);
+}
+
+/**
+ * @typedef {object} NicOptions
+ * @property {string} [model]  "e1000"
+ * @property {string | Uint8Array} [mac]  unicast; default 52:54:00:12:34:56
+ * @property {import("./memory.js").GuestMemory} [memory]  may come later: nic.setMemory()
+ * @property {(level: boolean) => void} [onInterrupt]  each transition of INTA
+ * @property {() => void} [onWork]  frames have arrived for the guest: poll soon
+ * @property {boolean} [isolated]  a shared memory, so that the tunnel can have a worker; left
+ *   out: when the environment allows it
+ * @property {number} [ringBytes]  room of each of the two frame rings
+ */
+
+/**
+ * What a tunnel plugs into a card.
+ * @typedef {object} Port
+ * @property {() => void} moved  NET_TX grew or NET_RX shrank in a poll
+ * @property {() => boolean} full  NET_TX is full: true when it was drained within the call
+ */
+
+/** Of tunnel.js only: the key under which a card gives and takes what a tunnel needs. */
+export const tunnelPort = Symbol("aero-nic tunnel port");
+
+/** One network card. Its owner calls close(); a tunnel of it must be closed before. */
+export class Nic {
+  /** Called on each transition of INTA. @type {((level: boolean) => void) | null} */
+  onInterrupt = null;
+  /** Called, from a JS event, when frames have arrived for the guest. @type {(() => void) | null} */
+  onWork = null;
+
+  /** @type {import("./card.js").Card} */ #made;
+  /** @type {any} */ #exports;
+  #card; // its address; 0 after close()
+  #memory = noMemory;
+  /** @type {Port | null} */ #port = null;
+  #announced = false;
+
+  /** Use createNic(). @param {import("./card.js").Card} made */
+  constructor(made) {
+    this.#made = made;
+    this.#exports = made.instance.exports;
+    this.#card = made.at;
+  }
+
+  /**
+   * @param {NicOptions & import("./wasm.js").WasmOptions} options
+   * @returns {Promise<Nic>}
+   */
+  static async create(options) {
+    const linear = isLinear(options.memory) ? options.memory : null;
+    const memory = linear || !options.memory ? noMemory : guestMemory(options.memory);
+    /** @type {Nic | undefined} */
+    let nic;
+    const card = await makeCard(options, {
+      dma_read: (/** @type {number[]} */ ...a) => Number(nic?.#dma("read", a)),
+      dma_write: (/** @type {number[]} */ ...a) => Number(nic?.#dma("write", a)),
+      dma_written: (/** @type {number[]} */ _, ...[low, high, bytes]) =>
+        linear?.written?.(join(low, high), bytes),
+      irq: (/** @type {number} */ _, /** @type {number} */ level) =>
+        nic?.onInterrupt?.(level !== 0),
+      tx_full: () => Number(nic?.#port?.full() ?? false),
+      now_ms: () => performance.now(),
+    });
+    nic = new Nic(card);
+    nic.#memory = memory;
+    nic.onInterrupt = options.onInterrupt ?? null;
+    nic.onWork = options.onWork ?? null;
+    return nic;
+  }
+
+  get model() {
+    return this.#made.model;
+  }
+
+  get mac() {
+    return this.#made.mac;
+  }
+
+  /** The BARs the emulator's PCI bus has to place. */
+  get pci() {
+    return this.#made.pci;
+  }
+
+  /**
+   * Where the guest's RAM is; for a card made without, or whose emulator got another one.
+   * @param {import("./memory.js").GuestMemory} memory
+   */
+  setMemory(memory) {
+    this.#slot();
+    if (this.#made.linear || isLinear(memory))
+      throw new TypeError("a linear memory can only be given to createNic()");
+    this.#memory = guestMemory(memory);
+  }
+
+  /** @param {number} offset @param {number} size  1, 2 or 4 */
+  configRead(offset, size) {
+    return this.#exports.nic_config_read(this.#slot(), offset, size) >>> 0;
+  }
+
+  /** @param {number} offset @param {number} size @param {number} value */
+  configWrite(offset, size, value) {
+    this.#exports.nic_config_write(this.#slot(), offset, size, value);
+  }
+
+  /** No DMA happens here. @param {number} bar @param {number} offset @param {number} size */
+  barRead(bar, offset, size) {
+    return this.#exports.nic_bar_read(this.#slot(), bar, offset, size) >>> 0;
+  }
+
+  /** No DMA happens here: poll() afterwards, soon.
+   *  @param {number} bar @param {number} offset @param {number} size @param {number} value */
+  barWrite(bar, offset, size, value) {
+    this.#exports.nic_bar_write(this.#slot(), bar, offset, size, value);
+  }
+
+  /**
+   * One bounded step of DMA in both directions.
+   * @returns {boolean}  more work waits right now
+   */
+  poll() {
+    const { ABI_POLL_MORE, ABI_POLL_SENT, ABI_POLL_TOOK } = this.#made.instance.constants;
+    const result = this.#exports.nic_poll(this.#slot());
+    if ((result & (ABI_POLL_SENT | ABI_POLL_TOOK)) !== 0) this.#port?.moved();
+    return (result & ABI_POLL_MORE) !== 0;
+  }
+
+  get workPending() {
+    return this.#exports.nic_work_pending(this.#slot()) !== 0;
+  }
+
+  get irqLevel() {
+    return this.#exports.nic_irq_level(this.#slot()) !== 0;
+  }
+
+  /** When the card wants the next poll() for a timer's sake, on performance.now()'s clock. */
+  nextEventMs() {
+    return this.#exports.nic_next_event_ms(this.#slot());
+  }
+
+  /**
+   * Puts a frame behind those that wait for the guest. `frame` is copied.
+   * @param {Uint8Array} frame  without FCS
+   * @returns {boolean}  false: no room, or longer than the rings carry
+   */
+  receive(frame) {
+    const card = this.#slot();
+    if (frame.length > this.#made.instance.constants.ABI_RING_FRAME_BYTES) return false;
+    this.#made.instance.bytes(this.#exports.nic_area(card), frame.length).set(frame);
+    if (this.#exports.nic_receive(card, frame.length) !== 0) return false;
+    this.#announce();
+    return true;
+  }
+
+  /** @returns {Uint8Array | null}  the oldest frame from the guest, the caller's own copy */
+  takeFrame() {
+    const card = this.#slot();
+    if (this.#port) throw new Error("a tunnel takes the frames of this Nic");
+    const bytes = this.#exports.nic_take(card);
+    return bytes < 0 ? null : this.#made.instance.bytes(this.#exports.nic_area(card), bytes).slice();
+  }
+
+  /** The cable is in. */
+  get link() {
+    return this.#exports.nic_link(this.#slot()) !== 0;
+  }
+
+  /** @param {boolean} up */
+  setLink(up) {
+    this.#exports.nic_set_link(this.#slot(), up ? 1 : 0);
+  }
+
+  /** @returns {Record<string, number>}  all counters, never reset */
+  stats() {
+    const card = this.#slot();
+    return this.#made.instance.stats(
+      (index) => this.#exports.nic_stat_name(card, index),
+      () => this.#exports.nic_stats(card),
+    );
+  }
+
+  /** Power-on reset. Frames in the rings stay. */
+  reset() {
+    this.#exports.nic_reset(this.#slot());
+  }
+
+  /** Ends the card. A tunnel of it must be closed by its owner. */
+  close() {
+    this.#card = 0;
+    this.#memory = noMemory;
+    this.onInterrupt = null;
+    this.onWork = null;
+  }
+
+  /** For tunnel use, see tunnelPort. */
+  get [tunnelPort]() {
+    this.#slot();
+    return {
+      rings: this.#made.rings,
+      wasmOptions: this.#made.wasmOptions,
+      frameBytes: this.#made.instance.constants.ABI_RING_FRAME_BYTES,
+      announce: () => this.#announce(),
+      plug: (/** @type {Port | null} */ port) => {
+        if (port && this.#port) throw new Error("this Nic has a tunnel already");
+        this.#port = port;
+      },
+    };
+  }
+
+  #slot() {
+    if (this.#card === 0) throw new Error("this Nic is closed");
+    return this.#card;
+  }
+
+  /** Once per turn, however many frames come. */
+  #announce() {
+    if (this.#announced || !this.onWork) return;
+    this.#announced = true;
+    queueMicrotask(() => {
+      this.#announced = false;
+      this.onWork?.();
+    });
+  }
+
+  /** @param {"read" | "write"} way @param {number[]} args  card, address in two words, at, bytes */
+  #dma(way, [, low, high, at, bytes]) {
+    return this.#memory[way](join(low, high), this.#made.instance.bytes(at, bytes));
+  }
+}
