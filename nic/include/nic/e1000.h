@@ -47,6 +47,8 @@ struct e1000_config {
     enum e1000_model model;
     uint8_t mac[6];            /* unicast */
     uint32_t autonegotiate_ms; /* 0..500: how long the link stays down after a restart (§5) */
+    bool real_fcs; /* received frames end in their CRC-32; false: in zeros, unless the guest
+                      stores bad packets (RCTL.SBP). §8.3.3 allows both */
 };
 
 /* What the card did and refused, for people and tests; never reset by the guest. */

@@ -179,4 +179,7 @@ uint32_t checksum_pseudo_ipv6(const uint8_t source[16], const uint8_t destinatio
 /** CRC-32 of IEEE 802.3, the FCS; sent least significant byte first. */
 uint32_t ethernet_fcs(const uint8_t *frame, size_t bytes);
 
+/** The same of a frame followed by `padding` zeros. */
+uint32_t ethernet_fcs_padded(const uint8_t *frame, size_t bytes, size_t padding);
+
 #endif

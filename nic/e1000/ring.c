@@ -1,0 +1,23 @@
+#include "internal.h"
+
+/*
+ * The five ring registers lie alike for both directions: base low, base high, length, head, tail
+ * (§3.2). They are read at use, never cached: drivers set them in any order (§12, quirks 2.13).
+ */
+enum { BASE_HIGH = 4, LENGTH = 8, HEAD = 16, TAIL = 24 };
+
+bool ring_view(const struct e1000 *nic, uint32_t base_register, struct desc_ring *ring)
+{
+    const uint32_t bytes = reg_get(nic, base_register + LENGTH);
+    const uint64_t base = (uint64_t)reg_get(nic, base_register + BASE_HIGH) << 32 |
+                          (reg_get(nic, base_register) & ~UINT32_C(15));
+
+    if (bytes < DESC_BYTES || bytes % DESC_BYTES != 0 ||
+        bytes / DESC_BYTES > RING_DESCRIPTORS_MAX || bytes - 1 > UINT64_MAX - base)
+        return false;
+    ring->base = base;
+    ring->count = bytes / DESC_BYTES;
+    ring->head = reg_get(nic, base_register + HEAD) % ring->count;
+    ring->tail = reg_get(nic, base_register + TAIL) % ring->count;
+    return true;
+}

@@ -1,0 +1,327 @@
+#include "internal.h"
+
+/*
+ * The frame as the guest will see it, in up to three parts: the addresses, the rest (behind a
+ * stripped tag) and what the card adds: padding and FCS (§8.3).
+ */
+enum { PARTS = 3, TRAILER_MAX_BYTES = ETH_MIN_BYTES + ETH_FCS_BYTES };
+
+struct image {
+    const uint8_t *part[PARTS];
+    uint32_t part_bytes[PARTS];
+    uint32_t bytes;
+    uint8_t trailer[TRAILER_MAX_BYTES];
+    uint8_t status, errors; /* of the last descriptor */
+    uint16_t checksum, special;
+};
+
+/* Free descriptors chosen for one frame. */
+struct slots {
+    uint32_t count;
+    uint64_t buffer[RX_SLOTS_MAX];
+};
+
+static uint32_t frame_limit(const struct e1000 *nic)
+{
+    return (reg_get(nic, E1000_RCTL) & (RCTL_LPE | RCTL_SBP)) != 0 ? E1000_FRAME_MAX_BYTES
+                                                                   : FRAME_LEGACY_MAX_BYTES;
+}
+
+static bool receiver_on(const struct e1000 *nic)
+{
+    return (reg_get(nic, E1000_RCTL) & RCTL_EN) != 0 && dma_enabled(nic);
+}
+
+/* What the wire side decides about a frame. 0: it is for the guest. */
+static int screen(struct e1000 *nic, const uint8_t *frame, uint32_t bytes, bool wire)
+{
+    if (bytes < E1000_FRAME_MIN_BYTES || bytes > E1000_FRAME_MAX_BYTES) {
+        nic->stats.rx_dropped_size++;
+        return E1000_ERR_FRAME_SIZE;
+    }
+    if (!receiver_on(nic) || (wire && !e1000_link(nic))) {
+        nic->stats.rx_dropped_off++;
+        return E1000_ERR_RX_DISABLED;
+    }
+    if (!rx_filter_accepts(nic, frame)) {
+        stat_rx_wire(nic, bytes);
+        nic->stats.rx_filtered++;
+        return E1000_ERR_FILTERED;
+    }
+    if (bytes > frame_limit(nic)) {
+        stat_rx_wire(nic, bytes);
+        stat_add(nic, E1000_ROC, 1);
+        nic->stats.rx_dropped_size++;
+        return E1000_ERR_FRAME_SIZE;
+    }
+    return 0;
+}
+
+static uint32_t buffer_bytes(const struct e1000 *nic)
+{
+    static const uint16_t plain[] = {2048, 1024, 512, 256};
+    static const uint16_t extended[] = {16384, 16384, 8192, 4096}; /* 0 is reserved */
+    const uint32_t rctl = reg_get(nic, E1000_RCTL);
+    const uint32_t size = rctl >> RCTL_BSIZE_SHIFT & 3;
+
+    return (rctl & RCTL_BSEX) != 0 ? extended[size] : plain[size];
+}
+
+static void image_make(const struct e1000 *nic, struct image *image, const uint8_t *frame,
+                       uint32_t bytes)
+{
+    const uint32_t padding = bytes < ETH_MIN_BYTES ? ETH_MIN_BYTES - bytes : 0;
+    uint32_t trailer_bytes = padding;
+
+    __builtin_memset(image->trailer, 0, sizeof image->trailer);
+    image->status = RXD_STATUS_DD | RXD_STATUS_EOP;
+    image->errors = 0;
+    image->checksum = image->special = 0;
+    rx_checksum_status(nic, frame, bytes, &image->status, &image->errors, &image->checksum);
+    image->part[0] = frame;
+    image->part_bytes[0] = 2 * ETH_ADDRESS_BYTES;
+    image->part[1] = frame + 2 * ETH_ADDRESS_BYTES;
+    image->part_bytes[1] = bytes - 2 * ETH_ADDRESS_BYTES;
+    if ((reg_get(nic, E1000_CTRL) & CTRL_VME) != 0 && bytes >= ETH_HEADER_BYTES + ETH_VLAN_BYTES &&
+        be16_get(frame + ETH_TYPE_AT) == (reg_get(nic, E1000_VET) & 0xffff)) {
+        image->special = be16_get(frame + ETH_TYPE_AT + 2);
+        image->status |= RXD_STATUS_VP;
+        image->part[1] += ETH_VLAN_BYTES;
+        image->part_bytes[1] -= ETH_VLAN_BYTES;
+    }
+    if ((reg_get(nic, E1000_RCTL) & RCTL_SECRC) == 0) {
+        if (nic->config.real_fcs || (reg_get(nic, E1000_RCTL) & RCTL_SBP) != 0)
+            le32_put(image->trailer + padding, ethernet_fcs_padded(frame, bytes, padding));
+        trailer_bytes += ETH_FCS_BYTES;
+    }
+    image->part[2] = image->trailer;
+    image->part_bytes[2] = trailer_bytes;
+    image->bytes = image->part_bytes[0] + image->part_bytes[1] + trailer_bytes;
+}
+
+static void image_copy(const struct image *image, uint32_t at, uint8_t *to, uint32_t bytes)
+{
+    for (uint32_t i = 0; i < PARTS && bytes > 0; i++) {
+        if (at >= image->part_bytes[i]) {
+            at -= image->part_bytes[i];
+            continue;
+        }
+        const uint32_t rest = image->part_bytes[i] - at;
+        const uint32_t part = bytes < rest ? bytes : rest;
+
+        __builtin_memcpy(to, image->part[i] + at, part);
+        to += part;
+        bytes -= part;
+        at = 0;
+    }
+}
+
+static void image_write(struct e1000 *nic, const struct image *image, uint32_t at, uint64_t gpa,
+                        uint32_t bytes)
+{
+    const struct nic_host *host = &nic->host;
+    uint8_t *room = host->dma_map != NULL ? host->dma_map(host->context, gpa, bytes) : NULL;
+
+    if (room == NULL) {
+        image_copy(image, at, nic->scratch, bytes);
+        (void)host->dma_write(host->context, gpa, nic->scratch, bytes);
+        return;
+    }
+    image_copy(image, at, room, bytes);
+    if (host->dma_written != NULL)
+        host->dma_written(host->context, gpa, bytes);
+}
+
+/* Data first, then the upper half of the descriptor, then its status: the guest polls DD. */
+static void descriptor_write(struct e1000 *nic, uint64_t gpa, uint32_t bytes, bool last,
+                             const struct image *image)
+{
+    const uint8_t status = last ? image->status : RXD_STATUS_DD;
+    uint8_t half[DESC_BYTES - RXD_LENGTH_AT] = {0};
+
+    le16_put(half, (uint16_t)bytes);
+    if (last) {
+        le16_put(half + RXD_CHECKSUM_AT - RXD_LENGTH_AT, image->checksum);
+        half[RXD_ERRORS_AT - RXD_LENGTH_AT] = image->errors;
+        le16_put(half + RXD_SPECIAL_AT - RXD_LENGTH_AT, image->special);
+    }
+    (void)nic->host.dma_write(nic->host.context, gpa + RXD_LENGTH_AT, half, sizeof half);
+    (void)nic->host.dma_write(nic->host.context, gpa + DESC_STATUS_AT, &status, 1);
+}
+
+static void ring_step(struct desc_ring *ring)
+{
+    ring->head = ring->head + 1 == ring->count ? 0 : ring->head + 1;
+}
+
+/* Descriptors from head on whose buffers hold `bytes`; 0, or an e1000_error. */
+static int slots_choose(struct e1000 *nic, const struct desc_ring *ring, uint32_t bytes,
+                        struct slots *slots)
+{
+    const uint32_t size = buffer_bytes(nic);
+    const uint32_t free = ring_free(ring);
+    uint32_t index = ring->head;
+    uint32_t room = 0;
+
+    slots->count = 0;
+    while (room < bytes) {
+        uint8_t raw[8];
+
+        if (slots->count == free)
+            return E1000_ERR_NO_BUFFER;
+        if (slots->count == RX_SLOTS_MAX)
+            return E1000_ERR_RING; /* a desert of null buffers */
+        if (!nic->host.dma_read(nic->host.context, ring->base + (uint64_t)index * DESC_BYTES, raw,
+                                sizeof raw))
+            nic->stats.rx_bad_ring++;
+        slots->buffer[slots->count] = le64_get(raw);
+        if (slots->buffer[slots->count++] != 0)
+            room += size;
+        index = index + 1 == ring->count ? 0 : index + 1;
+    }
+    return 0;
+}
+
+/* Null buffers at the head are given back at once (§8.3.6), so that each is met only once. */
+static void skip_null_buffers(struct e1000 *nic, struct desc_ring *ring)
+{
+    const uint32_t limit = ring_free(ring);
+    const struct image nothing = {0};
+
+    for (uint32_t i = 0; i < limit; i++) {
+        const uint64_t gpa = ring->base + (uint64_t)ring->head * DESC_BYTES;
+        uint8_t raw[8];
+
+        (void)nic->host.dma_read(nic->host.context, gpa, raw, sizeof raw);
+        if (le64_get(raw) != 0)
+            break;
+        descriptor_write(nic, gpa, 0, false, &nothing);
+        ring_step(ring);
+    }
+    reg_put(nic, E1000_RDH, ring->head);
+}
+
+static void fill(struct e1000 *nic, struct desc_ring *ring, const struct slots *slots,
+                 const struct image *image)
+{
+    const uint32_t size = buffer_bytes(nic);
+    uint32_t at = 0;
+
+    for (uint32_t i = 0; i < slots->count; i++) {
+        const uint64_t gpa = ring->base + (uint64_t)ring->head * DESC_BYTES;
+        const uint32_t rest = image->bytes - at;
+        const uint32_t bytes = slots->buffer[i] == 0 ? 0 : rest < size ? rest : size;
+
+        if (bytes > 0)
+            image_write(nic, image, at, slots->buffer[i], bytes);
+        at += bytes;
+        descriptor_write(nic, gpa, bytes, i + 1 == slots->count, image);
+        ring_step(ring);
+    }
+    reg_put(nic, E1000_RDH, ring->head);
+}
+
+static void threshold_check(struct e1000 *nic, const struct desc_ring *ring)
+{
+    const uint32_t rdmts = reg_get(nic, E1000_RCTL) >> RCTL_RDMTS_SHIFT & 3;
+
+    if (ring_free(ring) <= ring->count >> (1 + rdmts))
+        irq_raise_throttled(nic, IRQ_RXDMT0);
+}
+
+static void frame_lost(struct e1000 *nic)
+{
+    nic->stats.rx_dropped_full++;
+    stat_add(nic, E1000_MPC, 1);
+    irq_raise(nic, IRQ_RXO);
+}
+
+/* Puts one screened frame into guest memory: 0, E1000_ERR_NO_BUFFER (keep it) or _RING. */
+static int deliver(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
+{
+    struct desc_ring ring;
+    struct image image;
+    struct slots slots;
+
+    if (!ring_view(nic, E1000_RDBAL, &ring)) {
+        nic->stats.rx_bad_ring++;
+        return E1000_ERR_RING;
+    }
+    if (ring.head == ring.tail)
+        return E1000_ERR_NO_BUFFER;
+    image_make(nic, &image, frame, bytes);
+    if (image.bytes > (uint64_t)(ring.count - 1) * buffer_bytes(nic)) {
+        stat_add(nic, E1000_RNBC, 1); /* no refill ever makes room for it */
+        frame_lost(nic);
+        return E1000_ERR_RING;
+    }
+    skip_null_buffers(nic, &ring);
+    const int result = slots_choose(nic, &ring, image.bytes, &slots);
+    if (result == E1000_ERR_RING)
+        frame_lost(nic);
+    if (result != 0)
+        return result;
+    fill(nic, &ring, &slots, &image);
+    stat_rx_good(nic, frame, bytes);
+    nic->stats.rx_frames++;
+    nic->stats.rx_bytes += bytes;
+    irq_raise_rx(nic);
+    threshold_check(nic, &ring);
+    return 0;
+}
+
+int rx_arrive(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
+{
+    /* A looped frame comes from inside: the link does not matter. */
+    const int refused = screen(nic, frame, bytes, !nic->busy);
+    struct desc_ring ring;
+
+    if (refused != 0)
+        return refused;
+    stat_rx_wire(nic, bytes);
+    if (ring_view(nic, E1000_RDBAL, &ring) && ring.head == ring.tail)
+        stat_add(nic, E1000_RNBC, 1);
+    if (!rx_queue_push(&nic->queue, frame, bytes)) {
+        frame_lost(nic);
+        return E1000_ERR_NO_BUFFER;
+    }
+    return 0;
+}
+
+void rx_poll(struct e1000 *nic)
+{
+    const uint8_t *frame;
+    uint32_t bytes;
+
+    if ((reg_get(nic, E1000_RCTL) & RCTL_EN) == 0)
+        return;
+    while ((frame = rx_queue_front(&nic->queue, &bytes)) != NULL) {
+        const int result = deliver(nic, frame, bytes);
+
+        if (result == E1000_ERR_NO_BUFFER)
+            break;
+        rx_queue_pop(&nic->queue); /* delivered, or the ring can never take it */
+    }
+}
+
+int rx_offer(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
+{
+    rx_poll(nic);
+    if (nic->queue.frames > 0)
+        return E1000_ERR_NO_BUFFER;
+    const int refused = screen(nic, frame, bytes, true);
+    if (refused != 0)
+        return refused;
+    const int result = deliver(nic, frame, bytes);
+    if (result != E1000_ERR_NO_BUFFER) /* that one is offered again and counted then */
+        stat_rx_wire(nic, bytes);
+    return result;
+}
+
+bool rx_pending(const struct e1000 *nic)
+{
+    struct desc_ring ring;
+
+    return nic->queue.frames > 0 && receiver_on(nic) && ring_view(nic, E1000_RDBAL, &ring) &&
+           ring.head != ring.tail;
+}
