@@ -1,0 +1,500 @@
+#include "tcp.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* ---- one segment ---- */
+
+enum send_result { SEND_DONE, SEND_NOTHING, SEND_BLOCKED, SEND_ENDED };
+
+struct header { /* of segments that differ only in sequence number, flags and payload */
+    const struct nat_flow_key *key;
+    uint32_t seq, ack;
+    uint16_t window;
+    uint8_t flags;
+    uint8_t options_bytes;
+    uint8_t options[TCP_OPTIONS_MAX_BYTES];
+};
+
+uint32_t tcp_output_clock_ms(const struct nat_tcp *tcp)
+{
+    return tcp->ts_offset + (uint32_t)(tcp->nat->now_us / 1000);
+}
+
+uint16_t tcp_output_mss(const struct nat_tcp *tcp, uint8_t family)
+{
+    const uint32_t headers_bytes =
+        nat_frame_headers_bytes(family) - ETH_HEADER_BYTES + TCP_HEADER_BYTES;
+    const uint32_t mtu = tcp->nat->mtu;
+
+    return (uint16_t)(mtu > headers_bytes + TCP_MSS_MIN ? mtu - headers_bytes : TCP_MSS_MIN);
+}
+
+/* Writes Ethernet to TCP header of a segment whose payload is in place behind them. */
+static void header_write(const struct nat_tcp *tcp, const struct header *header, uint8_t *frame,
+                         uint32_t payload_bytes)
+{
+    const uint32_t tcp_bytes = TCP_HEADER_BYTES + header->options_bytes;
+    uint8_t *at =
+        nat_frame_headers(tcp->nat, frame, header->key, IP_PROTOCOL_TCP, tcp_bytes + payload_bytes);
+
+    be16_put(at + TCP_SOURCE_AT, header->key->remote.port);
+    be16_put(at + TCP_DESTINATION_AT, header->key->guest.port);
+    be32_put(at + TCP_SEQUENCE_AT, header->seq);
+    be32_put(at + TCP_ACKNOWLEDGMENT_AT, header->ack);
+    at[TCP_DATA_OFFSET_AT] = (uint8_t)(tcp_bytes / 4 << 4);
+    at[TCP_FLAGS_AT] = header->flags;
+    be16_put(at + TCP_WINDOW_AT, header->window);
+    be16_put(at + TCP_CHECKSUM_AT, 0);
+    be16_put(at + TCP_URGENT_AT, 0);
+    memcpy(at + TCP_HEADER_BYTES, header->options, header->options_bytes);
+    const uint32_t sum = nat_pseudo_sum(header->key, IP_PROTOCOL_TCP, tcp_bytes + payload_bytes);
+    be16_put(at + TCP_CHECKSUM_AT,
+             checksum_finish(checksum_add(sum, at, tcp_bytes + payload_bytes)));
+}
+
+static uint32_t header_bytes(const struct header *header)
+{
+    return nat_frame_headers_bytes(header->key->remote.family) + TCP_HEADER_BYTES +
+           header->options_bytes;
+}
+
+/* A segment without payload. False: the queue is full. */
+static bool send_bare(struct nat_tcp *tcp, const struct header *header)
+{
+    const uint32_t bytes = header_bytes(header);
+    uint8_t *frame = nat_frame_begin(tcp->nat, bytes);
+
+    if (frame == NULL)
+        return false;
+    header_write(tcp, header, frame, 0);
+    nat_frame_send(tcp->nat, bytes);
+    return true;
+}
+
+/* Everything that a flow's segments have in common now. */
+static void header_fill(struct nat_tcp *tcp, struct tcp_flow *flow, struct header *header,
+                        uint32_t seq, uint8_t flags, bool with_sack)
+{
+    const uint32_t window_bytes = tcp_host_window(tcp, flow) >> flow->rcv_scale;
+    struct tcp_options options = {0};
+
+    *header = (struct header){
+        .key = &flow->key,
+        .seq = seq,
+        .ack = flow->rcv_nxt,
+        .window = (uint16_t)(window_bytes < UINT16_MAX ? window_bytes : UINT16_MAX),
+        .flags = flags | TCP_ACK,
+    };
+    if (flow->timestamps) {
+        options.has_timestamp = true;
+        options.timestamp = tcp_output_clock_ms(tcp);
+        options.timestamp_echo = flow->ts_recent;
+    }
+    if (with_sack) {
+        struct tcp_range ranges[TCP_OPTION_SACKS];
+
+        options.sack_count = tcp_reassembly_ranges(tcp, flow, ranges, TCP_OPTION_SACKS);
+        for (uint32_t i = 0; i < options.sack_count; i++) {
+            options.sacks[i].from = ranges[i].from;
+            options.sacks[i].to = ranges[i].to;
+        }
+    }
+    header->options_bytes = (uint8_t)tcp_options_write(&options, header->options);
+}
+
+/* A segment left that acknowledges everything. */
+static void acknowledged(struct tcp_flow *flow)
+{
+    flow->rcv_acked = flow->rcv_nxt;
+    flow->ack_due = flow->ack_delayed = false;
+    flow->timer_us[TCP_TIMER_ACK] = 0;
+}
+
+static bool has_hole(const struct tcp_flow *flow)
+{
+    return flow->sack && flow->block_first != 0;
+}
+
+static bool send_ack(struct nat_tcp *tcp, struct tcp_flow *flow, uint32_t seq)
+{
+    struct header header;
+
+    header_fill(tcp, flow, &header, seq, 0, has_hole(flow));
+    if (!send_bare(tcp, &header))
+        return false;
+    acknowledged(flow);
+    return true;
+}
+
+static bool send_syn_ack(struct nat_tcp *tcp, struct tcp_flow *flow)
+{
+    const struct tcp_options options = {
+        .has_mss = true,
+        .mss = tcp_output_mss(tcp, flow->key.remote.family),
+        .has_scale = flow->scaled,
+        .scale = flow->rcv_scale,
+        .sack_permitted = flow->sack,
+        .has_timestamp = flow->timestamps,
+        .timestamp = tcp_output_clock_ms(tcp),
+        .timestamp_echo = flow->ts_recent,
+    };
+    struct header header = {
+        .key = &flow->key,
+        .seq = flow->iss,
+        .ack = flow->rcv_nxt,
+        .window = TCP_WINDOW_INITIAL, /* not scaled (RFC 7323 §2.2) */
+        .flags = TCP_SYN | TCP_ACK,
+    };
+
+    header.options_bytes = (uint8_t)tcp_options_write(&options, header.options);
+    if (!send_bare(tcp, &header))
+        return false;
+    flow->rcv_edge = flow->rcv_nxt + TCP_WINDOW_INITIAL;
+    flow->syn_ack_due = false;
+    if (flow->retries == 0) {
+        flow->rtt_timing = true;
+        flow->rtt_at_us = tcp->nat->now_us;
+    }
+    acknowledged(flow);
+    tcp_timer_retransmit(tcp, flow);
+    return true;
+}
+
+void tcp_output_refuse(struct nat_tcp *tcp, const struct tcp_segment *segment)
+{
+    struct header header = {.key = segment->key};
+
+    if ((segment->flags & TCP_RST) != 0)
+        return;
+    if ((segment->flags & TCP_ACK) != 0) {
+        header.seq = segment->ack;
+        header.flags = TCP_RST;
+    } else {
+        header.ack = segment->seq + segment->payload_bytes + ((segment->flags & TCP_SYN) != 0) +
+                     ((segment->flags & TCP_FIN) != 0);
+        header.flags = TCP_RST | TCP_ACK;
+    }
+    nat_count(&tcp->nat->metrics->tcp_resets_total);
+    send_bare(tcp, &header); /* a full queue: the guest will ask again */
+}
+
+void tcp_output_reset(struct nat_tcp *tcp, struct tcp_flow *flow)
+{
+    const struct header header = {
+        .key = &flow->key,
+        .seq = flow->state == TCP_CONNECTING ? 0 : flow->snd_max,
+        .ack = flow->rcv_nxt,
+        .flags = TCP_RST | TCP_ACK,
+    };
+
+    nat_count(&tcp->nat->metrics->tcp_resets_total);
+    send_bare(tcp, &header);
+}
+
+/* ---- data ---- */
+
+/* Was this the end of what the remote sent so far? Learns of EOF early enough for the FIN to ride
+ * on the last segment. */
+static void look_behind(struct nat_tcp *tcp, struct tcp_flow *flow, uint32_t offset, uint32_t end)
+{
+    uint8_t byte;
+    const struct iovec to = {&byte, 1};
+    const ssize_t result =
+        tcp->nat->host.tcp_peek(tcp->nat->host.context, flow->socket, offset, &to, 1);
+
+    if (result == 0) {
+        flow->host_eof = true;
+        flow->fin_seq = end;
+    }
+    if (result <= 0) /* an error comes back as an event, or at the next peek */
+        flow->readable = false;
+}
+
+static void sent(struct nat_tcp *tcp, struct tcp_flow *flow, uint32_t seq, uint32_t first_bytes,
+                 uint32_t end, bool is_again)
+{
+    const uint32_t fin_end = flow->fin_seq + 1;
+
+    if (!is_again && !flow->rtt_timing && !flow->recovering) {
+        flow->rtt_timing = true;
+        flow->rtt_seq = seq + first_bytes;
+        flow->rtt_at_us = tcp->nat->now_us;
+    }
+    if (seq_after(end, flow->snd_nxt))
+        flow->snd_nxt = end;
+    flow->snd_max = seq_max(flow->snd_max, end);
+    if (flow->host_eof && end == fin_end && !flow->fin_sent) {
+        flow->fin_sent = true;
+        tcp_timer_set(tcp, flow, TCP_TIMER_IDLE, tcp->nat->now_us + TCP_KEEPALIVE_CLOSING_US);
+    }
+    if (flow->timer_us[TCP_TIMER_SEND] == 0)
+        tcp_timer_retransmit(tcp, flow);
+}
+
+struct burst {
+    uint32_t seq;       /* of its first byte */
+    uint32_t max_bytes; /* of payload */
+    uint32_t max_segments;
+    bool is_again;          /* a retransmission or probe */
+    uint32_t segments, end; /* results */
+};
+
+/* Peeks up to max_bytes at burst->seq straight into frames and sends them. */
+static enum send_result send_burst(struct nat_tcp *tcp, struct tcp_flow *flow, struct burst *burst)
+{
+    const struct nat_host *host = &tcp->nat->host;
+    uint8_t *places[TCP_QUANTUM_SEGMENTS];
+    struct iovec to[TCP_QUANTUM_SEGMENTS];
+    struct header header;
+
+    if (flow->host_eof && burst->max_bytes > flow->fin_seq - burst->seq)
+        burst->max_bytes = flow->fin_seq - burst->seq;
+    const uint32_t full_bytes = burst->max_bytes < flow->mss ? burst->max_bytes : flow->mss;
+    uint32_t count = full_bytes != 0 ? (burst->max_bytes + full_bytes - 1) / full_bytes : 1;
+    count = count < burst->max_segments ? count : burst->max_segments;
+
+    header_fill(tcp, flow, &header, burst->seq, 0, false);
+    const uint32_t before_bytes = header_bytes(&header);
+    count = host->frame_reserve(host->context, before_bytes + full_bytes, count, places);
+    if (count == 0)
+        return SEND_BLOCKED;
+
+    const uint32_t room_bytes =
+        burst->max_bytes < count * full_bytes ? burst->max_bytes : count * full_bytes;
+    const uint32_t offset = burst->seq - flow->snd_una;
+    ssize_t got = 0;
+    if (room_bytes > 0) {
+        for (uint32_t i = 0; i < count; i++)
+            to[i] = (struct iovec){places[i] + before_bytes, full_bytes};
+        to[count - 1].iov_len = room_bytes - (count - 1) * full_bytes;
+        got = host->tcp_peek(host->context, flow->socket, offset, to, (int)count);
+        if (got == 0 && !flow->host_eof) {
+            flow->host_eof = true;
+            flow->fin_seq = burst->seq;
+            flow->readable = false;
+        }
+    }
+    if (got < 0 || (got == 0 && !(flow->host_eof && burst->seq == flow->fin_seq))) {
+        host->frame_commit(host->context, 0, 0);
+        if (got < 0 && got != -EAGAIN && got != -EWOULDBLOCK) {
+            tcp_host_abort(tcp, flow);
+            return SEND_ENDED;
+        }
+        flow->readable = false;
+        return SEND_NOTHING;
+    }
+    const uint32_t bytes = (uint32_t)got;
+    if (bytes > 0 && bytes < room_bytes && !flow->host_eof)
+        look_behind(tcp, flow, offset + bytes, burst->seq + bytes);
+
+    const uint32_t segments = bytes > full_bytes ? (bytes + full_bytes - 1) / full_bytes : 1;
+    const uint32_t last_bytes = bytes - (segments - 1) * full_bytes;
+    const bool has_fin = flow->host_eof && burst->seq + bytes == flow->fin_seq;
+    for (uint32_t i = 0; i < segments; i++) {
+        const bool is_last = i == segments - 1;
+
+        header.seq = burst->seq + i * full_bytes;
+        if (is_last) /* RFC 9293 §3.9.1: PSH when the buffer is empty behind it */
+            header.flags =
+                (uint8_t)(TCP_ACK | (bytes < room_bytes || !flow->readable ? TCP_PSH : 0) |
+                          (has_fin ? TCP_FIN : 0));
+        header_write(tcp, &header, places[i], is_last ? last_bytes : full_bytes);
+    }
+    host->frame_commit(host->context, segments, before_bytes + last_bytes);
+
+    burst->segments = segments;
+    burst->end = burst->seq + bytes + has_fin;
+    sent(tcp, flow, burst->seq, segments > 1 ? full_bytes : last_bytes, burst->end,
+         burst->is_again);
+    if (!has_hole(flow)) /* else a bare segment follows, with SACK */
+        acknowledged(flow);
+    return SEND_DONE;
+}
+
+/* The guest's window is shut. Is there something it should be asked about? A FIN needs no window
+ * worth the name. */
+static enum send_result arm_probe(struct nat_tcp *tcp, struct tcp_flow *flow)
+{
+    if (flow->probe_armed)
+        return SEND_NOTHING;
+    if (!flow->host_eof && flow->readable)
+        look_behind(tcp, flow, flow->snd_nxt - flow->snd_una, flow->snd_nxt);
+    if (flow->host_eof ? flow->fin_seq != flow->snd_nxt : flow->readable) {
+        flow->probe_armed = true;
+        flow->retries = 0;
+        tcp_timer_retransmit(tcp, flow);
+    } else if (flow->host_eof && !flow->fin_sent) {
+        struct burst burst = {.seq = flow->snd_nxt, .max_segments = 1};
+        return send_burst(tcp, flow, &burst);
+    }
+    return SEND_NOTHING;
+}
+
+/* RFC 9293 §3.8.6.1: one byte beyond the closed window, the same one each time. */
+static enum send_result send_probe(struct nat_tcp *tcp, struct tcp_flow *flow)
+{
+    const uint32_t snd_nxt = flow->snd_nxt;
+    struct burst burst = {
+        .seq = flow->snd_una, .max_bytes = 1, .max_segments = 1, .is_again = true};
+    const enum send_result result = send_burst(tcp, flow, &burst);
+
+    if (result == SEND_DONE) {
+        nat_count(&tcp->nat->metrics->tcp_zero_window_probes_total);
+        flow->snd_nxt = snd_nxt; /* not really sent: see leave_probing() */
+    }
+    if (result == SEND_DONE || result == SEND_NOTHING)
+        flow->probe_due = false;
+    return result;
+}
+
+static enum send_result send_lost(struct nat_tcp *tcp, struct tcp_flow *flow, uint32_t from,
+                                  uint32_t bytes, uint32_t segments_left)
+{
+    const uint32_t pipe_bytes = tcp_ack_pipe(flow), edge = flow->snd_wl2 + flow->snd_wnd;
+    uint32_t room_bytes = flow->cwnd > pipe_bytes ? flow->cwnd - pipe_bytes : 0;
+
+    if (room_bytes < flow->mss) {
+        if (from != flow->snd_una) /* the first is sent whatever the pipe (RFC 6675 §5) */
+            return SEND_NOTHING;
+        room_bytes = flow->mss;
+    }
+    if (from != flow->snd_una && !seq_before(from, edge))
+        return SEND_NOTHING;
+    struct burst burst = {.seq = from,
+                          .max_bytes = bytes < room_bytes ? bytes : room_bytes,
+                          .max_segments = segments_left,
+                          .is_again = true};
+    const enum send_result result = send_burst(tcp, flow, &burst);
+    if (result == SEND_DONE) {
+        flow->rtx_next = burst.end;
+        atomic_fetch_add_explicit(&tcp->nat->metrics->tcp_retransmits_total, burst.segments,
+                                  memory_order_relaxed);
+    }
+    return result;
+}
+
+static enum send_result send_new(struct nat_tcp *tcp, struct tcp_flow *flow, uint32_t segments_left)
+{
+    const uint32_t edge = flow->snd_wl2 + flow->snd_wnd;
+    const uint32_t window_bytes = seq_before(flow->snd_nxt, edge) ? edge - flow->snd_nxt : 0;
+    const uint32_t pipe_bytes = tcp_ack_pipe(flow);
+    const bool is_flying = flow->snd_nxt != flow->snd_una;
+    uint32_t room_bytes = flow->cwnd > pipe_bytes ? flow->cwnd - pipe_bytes : 0;
+
+    if (flow->fin_sent || !(flow->readable || flow->host_eof))
+        return SEND_NOTHING;
+    if (window_bytes == 0 && !is_flying)
+        return arm_probe(tcp, flow);
+    room_bytes = window_bytes < room_bytes ? window_bytes : room_bytes;
+    if (room_bytes < flow->mss && is_flying && room_bytes < flow->snd_wnd_max / 2 &&
+        !(flow->host_eof && flow->fin_seq - flow->snd_nxt <= room_bytes))
+        return SEND_NOTHING; /* RFC 9293 §3.8.6.2.1: no silly windows; an ACK is coming */
+    if (room_bytes > flow->mss)
+        room_bytes -= room_bytes % flow->mss;
+    if (room_bytes == 0 && !(flow->host_eof && flow->fin_seq == flow->snd_nxt))
+        return SEND_NOTHING;
+    struct burst burst = {
+        .seq = flow->snd_nxt, .max_bytes = room_bytes, .max_segments = segments_left};
+    return send_burst(tcp, flow, &burst);
+}
+
+/* A turn's worth of data. SEND_DONE: there may be more. */
+static enum send_result send_data(struct nat_tcp *tcp, struct tcp_flow *flow)
+{
+    for (uint32_t bursts = 0; bursts < TCP_QUANTUM_SEGMENTS; bursts++) {
+        uint32_t from, bytes;
+        const uint32_t nxt = flow->snd_nxt;
+        const enum send_result result =
+            tcp_ack_lost(flow, &from, &bytes)
+                ? send_lost(tcp, flow, from, bytes, TCP_QUANTUM_SEGMENTS)
+                : send_new(tcp, flow, TCP_QUANTUM_SEGMENTS);
+
+        if (result != SEND_DONE)
+            return result;
+        if (flow->snd_nxt - nxt >= TCP_QUANTUM_SEGMENTS / 2 * (uint32_t)flow->mss)
+            return SEND_DONE;
+    }
+    return SEND_DONE;
+}
+
+/* ---- a flow's turn ---- */
+
+/* Acknowledged bytes leave the kernel's queue, which opens the remote's window. */
+static void consume(struct nat_tcp *tcp, struct tcp_flow *flow)
+{
+    if (flow->consume_bytes == 0)
+        return;
+    tcp->nat->host.tcp_consume(tcp->nat->host.context, flow->socket, flow->consume_bytes);
+    flow->consume_bytes = 0;
+}
+
+static enum send_result open_turn(struct nat_tcp *tcp, struct tcp_flow *flow)
+{
+    enum send_result result = SEND_NOTHING;
+
+    consume(tcp, flow);
+    if (tcp_host_finish(tcp, flow))
+        return SEND_ENDED;
+    if (flow->probe_due)
+        result = send_probe(tcp, flow);
+    else if (!flow->probe_armed)
+        result = send_data(tcp, flow);
+    if (result == SEND_BLOCKED || result == SEND_ENDED)
+        return result;
+    if (flow->keepalive_due) {
+        if (!send_ack(tcp, flow, flow->snd_una - 1))
+            return SEND_BLOCKED;
+        flow->keepalive_due = false;
+    }
+    if (flow->ack_due && !send_ack(tcp, flow, flow->snd_nxt))
+        return SEND_BLOCKED;
+    return result;
+}
+
+static enum send_result turn(struct nat_tcp *tcp, struct tcp_flow *flow)
+{
+    switch ((enum tcp_state)flow->state) {
+    case TCP_SYN_RECEIVED:
+        if (flow->syn_ack_due && !send_syn_ack(tcp, flow))
+            return SEND_BLOCKED;
+        if (flow->ack_due && !send_ack(tcp, flow, flow->snd_nxt))
+            return SEND_BLOCKED;
+        return SEND_NOTHING;
+    case TCP_OPEN:
+        return open_turn(tcp, flow);
+    case TCP_TIME_WAIT:
+        return !flow->ack_due || send_ack(tcp, flow, flow->snd_nxt) ? SEND_NOTHING : SEND_BLOCKED;
+    case TCP_FREE:
+    case TCP_CONNECTING:
+        break;
+    }
+    return SEND_NOTHING;
+}
+
+void tcp_output_run(struct nat_tcp *tcp)
+{
+    tcp_host_flush(tcp); /* nothing may be acknowledged that is not in the kernel or the pool */
+    while (!tcp->blocked && tcp->lists[TCP_LIST_READY].first != 0) {
+        struct tcp_flow *flow = tcp_flow_at(tcp, tcp->lists[TCP_LIST_READY].first);
+
+        tcp_list_remove(tcp, TCP_LIST_READY, flow);
+        flow->is_ready = false;
+        const enum send_result result = turn(tcp, flow);
+        if (result == SEND_BLOCKED)
+            tcp->blocked = true;
+        if (result == SEND_BLOCKED || result == SEND_DONE)
+            tcp_flow_ready(tcp, flow);
+    }
+}
+
+void nat_tcp_flush(struct nat *nat)
+{
+    tcp_output_run(nat->tcp);
+}
+
+void nat_tcp_writable(struct nat *nat)
+{
+    nat->tcp->blocked = false;
+    tcp_output_run(nat->tcp);
+}
