@@ -1,0 +1,105 @@
+/*
+ * parts.h - the protocols of nat/ besides TCP, as nat.c and each other see them.
+ */
+#ifndef PROXY_NAT_PARTS_H
+#define PROXY_NAT_PARTS_H
+
+#include "nat/internal.h"
+
+/* ---- ip4.c, reassembly.c ---- */
+
+/** An Ethernet frame of type IPv4; `bytes` counts from the IP header on. */
+void nat_ip4_input(struct nat *nat, const uint8_t *source_mac, const uint8_t *ip, uint32_t bytes);
+
+/**
+ * Sends `l4_bytes` (at most 65515) of `protocol` from key->remote to key->guest, as fragments
+ * where the MTU demands it. False: the queue is full and nothing, or not all, was sent.
+ */
+bool nat_ip4_send(struct nat *nat, const struct nat_flow_key *key, uint8_t protocol,
+                  const uint8_t *l4, uint32_t l4_bytes);
+
+/* One fragment, header checked. */
+struct ip4_fragment {
+    uint8_t source[4], destination[4];
+    uint8_t protocol, ttl;
+    uint16_t id;
+    uint32_t offset; /* bytes */
+    bool more;
+    const uint8_t *data;
+    uint32_t bytes;
+};
+
+size_t nat_reassembly_bytes(void);
+bool nat_reassembly_open(struct nat *nat);
+void nat_reassembly_close(struct nat *nat);
+/**
+ * Takes a fragment. Returns the datagram's payload once it is complete, with its length in
+ * *bytes; it stays in place until the next call. Else NULL.
+ */
+const uint8_t *nat_reassembly_take(struct nat *nat, const struct ip4_fragment *fragment,
+                                   uint32_t *bytes);
+void nat_reassembly_tick(struct nat *nat);
+uint64_t nat_reassembly_deadline(const struct nat *nat);
+
+/* ---- arp.c ---- */
+
+void nat_arp_input(struct nat *nat, const uint8_t *arp, uint32_t bytes);
+
+/* ---- dhcp.c ---- */
+
+/** A UDP payload to port 67, from any address. */
+void nat_dhcp_input(struct nat *nat, const uint8_t *message, uint32_t bytes);
+
+/* ---- icmp.c ---- */
+
+void nat_icmp_input(struct nat *nat, const struct ip_packet *packet);
+/** Time exceeded (RFC 792 type 11 code 0) for a packet that would leave with TTL 0. */
+void nat_icmp_time_exceeded(struct nat *nat, const struct nat_flow_key *key, uint8_t protocol,
+                            const uint8_t *l4);
+
+/* ---- udp.c ---- */
+
+size_t nat_udp_bytes(const struct nat_config *config);
+bool nat_udp_open(struct nat *nat);
+void nat_udp_close(struct nat *nat);
+/** A datagram from the guest: header and checksum verified, ports in the key. */
+void nat_udp_input(struct nat *nat, const struct ip_packet *packet);
+void nat_udp_event(struct nat *nat, uint32_t cookie, uint32_t events);
+void nat_udp_writable(struct nat *nat);
+void nat_udp_tick(struct nat *nat);
+uint64_t nat_udp_deadline(const struct nat *nat);
+/** Sends a datagram from key->remote to key->guest; dropped when the queue is full. `room` is
+ *  payload preceded by UDP_HEADER_BYTES of space for the header. */
+bool nat_udp_send(struct nat *nat, const struct nat_flow_key *key, uint8_t *room,
+                  uint32_t payload_bytes);
+
+/* ---- dns.c ---- */
+
+size_t nat_dns_bytes(const struct nat_config *config);
+bool nat_dns_open(struct nat *nat);
+void nat_dns_close(struct nat *nat);
+/** A query to the gateway's port 53. */
+void nat_dns_input(struct nat *nat, const struct nat_flow_key *key, const uint8_t *message,
+                   uint32_t bytes);
+void nat_dns_tick(struct nat *nat);
+uint64_t nat_dns_deadline(const struct nat *nat);
+
+/* ---- nat.c ---- */
+
+/** The guest with this MAC uses the lease address from now on. */
+void nat_guest_is(struct nat *nat, const uint8_t *mac);
+
+static inline bool nat_is_guest4(const struct nat *nat, const uint8_t *address)
+{
+    return be32_get(address) == be32_get(nat->config->guest);
+}
+
+static inline bool nat_is_gateway4(const struct nat *nat, const uint8_t *address)
+{
+    return be32_get(address) == be32_get(nat->config->gateway);
+}
+
+/** Limited, directed or multicast: never leaves the LAN. */
+bool nat_is_group4(const struct nat *nat, const uint8_t *address);
+
+#endif

@@ -1,0 +1,7 @@
+# The synthetic LAN of one guest. It knows packets and the policy; sockets reach it through
+# struct nat_host.
+set(nat_tcp_sources) # tcp*.c
+proxy_library(proxy_nat nat
+  SOURCES nat.c frame.c arp.c ip4.c reassembly.c icmp.c dhcp.c udp.c flow.c dns.c dns_wire.c
+          dns_cache.c ${nat_tcp_sources}
+  LIBS nic_packet proxy_policy)

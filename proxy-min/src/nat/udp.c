@@ -1,0 +1,323 @@
+#include "nat/flow.h"
+#include "nat/parts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* §6.3: one connected host socket for each (guest port, remote address, remote port). */
+enum {
+    DNS_PORT = 53,
+    DHCP_SERVER_PORT = 67,
+    DATAGRAM_BYTES_MAX = 65507,
+    RECEIVE_BURST = 32, /* datagrams of one flow before the next one's turn */
+};
+
+struct udp_flow {
+    struct flow flow; /* first: the table's own */
+    int socket;
+    uint64_t used_us;
+    uint8_t sent_header[UDP_HEADER_BYTES]; /* of the guest's last datagram, for ICMP errors */
+    uint32_t ready_next;                   /* slot + 1 */
+    bool ready;                            /* on the list of flows with something to read */
+};
+
+struct nat_udp {
+    struct flow_table table;
+    uint32_t ready_head, ready_tail; /* slot + 1 */
+    bool blocked;                    /* the outbound queue was full: wait for nat_writable() */
+};
+
+static uint32_t capacity(const struct nat_config *config)
+{
+    return config->udp_max == 0 ? 65535 : config->udp_max;
+}
+
+size_t nat_udp_bytes(const struct nat_config *config)
+{
+    return sizeof(struct nat_udp) + flow_table_bytes(capacity(config), sizeof(struct udp_flow));
+}
+
+bool nat_udp_open(struct nat *nat)
+{
+    nat->udp = calloc(1, sizeof *nat->udp);
+    return nat->udp != NULL &&
+           flow_table_open(&nat->udp->table, capacity(nat->config), sizeof(struct udp_flow),
+                           nat->host.random(nat->host.context));
+}
+
+static struct udp_flow *at(const struct nat_udp *udp, uint32_t link)
+{
+    return link == 0 ? NULL : (struct udp_flow *)(void *)flow_at_slot(&udp->table, link - 1);
+}
+
+static void ready_add(struct nat_udp *udp, struct udp_flow *flow)
+{
+    if (flow->ready)
+        return;
+    flow->ready = true;
+    flow->ready_next = 0;
+    if (udp->ready_tail != 0)
+        at(udp, udp->ready_tail)->ready_next = flow->flow.slot + 1;
+    else
+        udp->ready_head = flow->flow.slot + 1;
+    udp->ready_tail = flow->flow.slot + 1;
+}
+
+static void ready_drop(struct nat_udp *udp, struct udp_flow *flow)
+{
+    uint32_t before = 0;
+
+    if (!flow->ready)
+        return;
+    for (uint32_t link = udp->ready_head; link != flow->flow.slot + 1;
+         link = at(udp, link)->ready_next)
+        before = link;
+    if (before != 0)
+        at(udp, before)->ready_next = flow->ready_next;
+    else
+        udp->ready_head = flow->ready_next;
+    if (udp->ready_tail == flow->flow.slot + 1)
+        udp->ready_tail = before;
+    flow->ready = false;
+}
+
+static void flow_close(struct nat *nat, struct udp_flow *flow)
+{
+    ready_drop(nat->udp, flow);
+    nat->host.close(nat->host.context, flow->socket, false);
+    flow_remove(&nat->udp->table, &flow->flow);
+    nat_gauge(&nat->metrics->udp_flows_active, -1);
+}
+
+void nat_udp_close(struct nat *nat)
+{
+    struct flow *oldest;
+
+    if (nat->udp == NULL)
+        return;
+    while (nat->udp->table.entries != NULL && (oldest = flow_oldest(&nat->udp->table)) != NULL)
+        flow_close(nat, (struct udp_flow *)(void *)oldest);
+    flow_table_close(&nat->udp->table);
+    free(nat->udp);
+}
+
+/* A send or receive failed for good: the flow ends, the guest hears why if it is worth hearing. */
+static void flow_failed(struct nat *nat, struct udp_flow *flow, int error)
+{
+    const struct nat_flow_key key = flow->flow.key;
+    uint8_t header[UDP_HEADER_BYTES];
+
+    memcpy(header, flow->sent_header, sizeof header);
+    nat_count(&nat->metrics->udp_send_fail_total);
+    flow_close(nat, flow);
+    if (error == -ECONNREFUSED)
+        nat_icmp_unreachable(nat, NAT_UNREACHABLE_PORT, &key, IP_PROTOCOL_UDP, header);
+    else if (error == -EHOSTUNREACH)
+        nat_icmp_unreachable(nat, NAT_UNREACHABLE_HOST, &key, IP_PROTOCOL_UDP, header);
+    else if (error == -ENETUNREACH)
+        nat_icmp_unreachable(nat, NAT_UNREACHABLE_NET, &key, IP_PROTOCOL_UDP, header);
+    else if (error == -EACCES || error == -EPERM)
+        nat_icmp_unreachable(nat, NAT_UNREACHABLE_PROHIBITED, &key, IP_PROTOCOL_UDP, header);
+}
+
+static struct udp_flow *flow_open(struct nat *nat, const struct ip_packet *packet)
+{
+    struct nat_udp *udp = nat->udp;
+    struct nat_endpoint actual;
+
+    if (!nat_egress(nat, POLICY_UDP, &packet->key.remote, &actual)) {
+        nat_icmp_unreachable(nat, NAT_UNREACHABLE_PROHIBITED, &packet->key, IP_PROTOCOL_UDP,
+                             packet->payload);
+        return NULL;
+    }
+    struct udp_flow *flow = (struct udp_flow *)(void *)flow_add(&udp->table, &packet->key);
+
+    if (flow == NULL) {
+        nat_count(&nat->metrics->udp_flow_limit_exceeded_total);
+        return NULL;
+    }
+    flow->socket = nat->host.udp_connect(
+        nat->host.context, nat_cookie(NAT_COOKIE_UDP, flow_cookie(&flow->flow)), &actual);
+    if (flow->socket < 0) {
+        flow_remove(&udp->table, &flow->flow);
+        nat_count(&nat->metrics->udp_send_fail_total);
+        return NULL;
+    }
+    nat_gauge(&nat->metrics->udp_flows_active, 1);
+    return flow;
+}
+
+static void to_world(struct nat *nat, const struct ip_packet *packet)
+{
+    struct udp_flow *flow = (struct udp_flow *)(void *)flow_find(&nat->udp->table, &packet->key);
+
+    if (flow == NULL)
+        flow = flow_open(nat, packet);
+    if (flow == NULL)
+        return;
+    memcpy(flow->sent_header, packet->payload, sizeof flow->sent_header);
+    flow->used_us = nat->now_us;
+    flow_touch(&nat->udp->table, &flow->flow);
+
+    const ssize_t sent =
+        nat->host.udp_send(nat->host.context, flow->socket, packet->payload + UDP_HEADER_BYTES,
+                           packet->payload_bytes - UDP_HEADER_BYTES);
+
+    /* A full host buffer loses the datagram as any router would; the flow lives on. */
+    if (sent < 0 && sent != -EAGAIN && sent != -ENOBUFS && sent != -EMSGSIZE)
+        flow_failed(nat, flow, (int)sent);
+    else if (sent == -EMSGSIZE)
+        nat_count(&nat->metrics->udp_send_fail_total);
+}
+
+static bool is_forwarded(const struct nat *nat, const struct nat_endpoint *wanted)
+{
+    for (uint32_t i = 0; i < nat->config->udp_forward_count; i++)
+        if (nat_endpoint_equal(&nat->config->udp_forwards[i].from, wanted))
+            return true;
+    return false;
+}
+
+void nat_udp_input(struct nat *nat, const struct ip_packet *packet)
+{
+    const struct nat_flow_key *key = &packet->key;
+    const uint8_t *payload = packet->payload + UDP_HEADER_BYTES;
+    const uint32_t payload_bytes = packet->payload_bytes - UDP_HEADER_BYTES;
+
+    if (key->guest.family == 4) {
+        const bool gateway = nat_is_gateway4(nat, key->remote.address);
+        const bool group = nat_is_group4(nat, key->remote.address);
+
+        if (key->remote.port == DHCP_SERVER_PORT && (gateway || group)) {
+            nat_dhcp_input(nat, payload, payload_bytes);
+            return;
+        }
+        if (group) { /* §6.3: broadcast and multicast are dropped */
+            nat_count(&nat->metrics->guest_frames_ignored_total);
+            return;
+        }
+        if (key->remote.port == DNS_PORT && gateway && !is_forwarded(nat, &key->remote)) {
+            nat_dns_input(nat, key, payload, payload_bytes);
+            return;
+        }
+    }
+    to_world(nat, packet);
+}
+
+bool nat_udp_send(struct nat *nat, const struct nat_flow_key *key, uint8_t *room,
+                  uint32_t payload_bytes)
+{
+    const uint32_t bytes = UDP_HEADER_BYTES + payload_bytes;
+
+    be16_put(room + UDP_SOURCE_AT, key->remote.port);
+    be16_put(room + UDP_DESTINATION_AT, key->guest.port);
+    be16_put(room + UDP_LENGTH_AT, (uint16_t)bytes);
+    be16_put(room + UDP_CHECKSUM_AT, 0);
+    const uint16_t checksum =
+        checksum_finish(checksum_add(nat_pseudo_sum(key, IP_PROTOCOL_UDP, bytes), room, bytes));
+
+    be16_put(room + UDP_CHECKSUM_AT, checksum != 0 ? checksum : 0xffff); /* RFC 768 */
+    return nat_ip4_send(nat, key, IP_PROTOCOL_UDP, room, bytes);
+}
+
+/* Returns false once there is no more to read, or no flow. */
+static bool from_world(struct nat *nat, struct udp_flow *flow)
+{
+    uint8_t room[UDP_HEADER_BYTES + DATAGRAM_BYTES_MAX];
+
+    for (uint32_t i = 0; i < RECEIVE_BURST; i++) {
+        uint8_t *probe;
+
+        /* Room for the first frame, else the datagram waits in the host's socket. */
+        if (nat->host.frame_reserve(nat->host.context, ETH_HEADER_BYTES + nat->mtu, 1, &probe) ==
+            0) {
+            nat->udp->blocked = true;
+            return true;
+        }
+        const ssize_t bytes = nat->host.udp_receive(nat->host.context, flow->socket,
+                                                    room + UDP_HEADER_BYTES, DATAGRAM_BYTES_MAX);
+
+        if (bytes == -EAGAIN)
+            return false;
+        if (bytes < 0) {
+            flow_failed(nat, flow, (int)bytes);
+            return false;
+        }
+        flow->used_us = nat->now_us;
+        flow_touch(&nat->udp->table, &flow->flow);
+        nat_udp_send(nat, &flow->flow.key, room, (uint32_t)bytes);
+    }
+    return true;
+}
+
+static void serve_ready(struct nat *nat)
+{
+    struct nat_udp *udp = nat->udp;
+
+    /* One lap: flows with more left go to the end and wait for the next call. */
+    for (uint32_t last = udp->ready_tail, link = 0; udp->ready_head != 0 && link != last;) {
+        struct udp_flow *flow = at(udp, udp->ready_head);
+
+        link = udp->ready_head;
+        udp->ready_head = flow->ready_next;
+        if (udp->ready_head == 0)
+            udp->ready_tail = 0;
+        flow->ready = false;
+        if (from_world(nat, flow))
+            ready_add(udp, flow);
+        if (udp->blocked)
+            return;
+    }
+}
+
+void nat_udp_event(struct nat *nat, uint32_t cookie, uint32_t events)
+{
+    struct udp_flow *flow =
+        (struct udp_flow *)(void *)flow_by_cookie(&nat->udp->table, cookie & NAT_COOKIE_VALUE_MASK);
+
+    if (flow == NULL || (events & (NAT_SOCKET_READABLE | NAT_SOCKET_FAILED)) == 0)
+        return;
+    if ((events & NAT_SOCKET_FAILED) != 0) {
+        const int error = nat->host.error(nat->host.context, flow->socket);
+
+        if (error != 0) {
+            flow_failed(nat, flow, -error);
+            return;
+        }
+    }
+    ready_add(nat->udp, flow);
+    if (!nat->udp->blocked)
+        serve_ready(nat);
+}
+
+void nat_udp_writable(struct nat *nat)
+{
+    nat->udp->blocked = false;
+    serve_ready(nat);
+}
+
+void nat_udp_tick(struct nat *nat)
+{
+    const uint64_t idle_us = (uint64_t)nat->config->udp_idle_ms * 1000;
+    struct udp_flow *oldest;
+
+    if (!nat->udp->blocked)
+        serve_ready(nat);
+    if (idle_us == 0)
+        return;
+    while ((oldest = (struct udp_flow *)(void *)flow_oldest(&nat->udp->table)) != NULL &&
+           oldest->used_us + idle_us <= nat->now_us)
+        flow_close(nat, oldest);
+}
+
+uint64_t nat_udp_deadline(const struct nat *nat)
+{
+    const uint64_t idle_us = (uint64_t)nat->config->udp_idle_ms * 1000;
+    const struct udp_flow *oldest =
+        (const struct udp_flow *)(const void *)flow_oldest(&nat->udp->table);
+
+    if (nat->udp->ready_head != 0 && !nat->udp->blocked)
+        return nat->now_us; /* the rest of a burst */
+    return oldest == NULL || idle_us == 0 ? UINT64_MAX : oldest->used_us + idle_us;
+}
