@@ -113,11 +113,14 @@ void ws_out_commit(struct ws_out *out, uint32_t new_tail)
     out->tail = new_tail;
 }
 
-bool ws_out_push(struct ws_out *out, enum ws_opcode opcode, const uint8_t *payload,
-                 uint32_t payload_bytes, bool bypass)
+bool ws_out_push(struct ws_out *out, enum ws_opcode opcode, const struct iovec *parts,
+                 int part_count, bool bypass)
 {
-    const uint32_t message_bytes = payload_bytes + ws_header_bytes(payload_bytes);
+    uint32_t payload_bytes = 0;
 
+    for (int i = 0; i < part_count; i++)
+        payload_bytes += (uint32_t)parts[i].iov_len;
+    const uint32_t message_bytes = payload_bytes + ws_header_bytes(payload_bytes);
     if (!bypass && ws_out_room(out, payload_bytes, 1) == 0)
         return false;
     if (bypass && free_bytes(out, 0) < message_bytes) {
@@ -126,9 +129,13 @@ bool ws_out_push(struct ws_out *out, enum ws_opcode opcode, const uint8_t *paylo
             return false;
     }
     uint8_t *at = out->base + out->tail;
-    const uint32_t header_bytes = ws_header_write(at, opcode, payload_bytes);
-    if (payload_bytes != 0)
-        memcpy(at + header_bytes, payload, payload_bytes);
+    at += ws_header_write(at, opcode, payload_bytes);
+    for (int i = 0; i < part_count; i++) {
+        if (parts[i].iov_len == 0)
+            continue;
+        memcpy(at, parts[i].iov_base, parts[i].iov_len);
+        at += parts[i].iov_len;
+    }
     ws_out_commit(out, out->tail + message_bytes);
     return true;
 }
@@ -150,7 +157,7 @@ bool ws_out_push_close(struct ws_out *out, uint16_t code, const char *reason)
         memcpy(payload + 2, reason, bytes);
         bytes += 2;
     }
-    return ws_out_push(out, WS_CLOSE, payload, (uint32_t)bytes, true);
+    return ws_out_push(out, WS_CLOSE, &(struct iovec){payload, bytes}, 1, true);
 }
 
 void ws_out_written(struct ws_out *out, uint32_t bytes)

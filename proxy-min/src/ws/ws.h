@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 enum ws_opcode { /* §5.2 */
                  WS_CONTINUATION = 0x0,
@@ -126,9 +127,9 @@ uint32_t ws_header_write(uint8_t *at, enum ws_opcode opcode, uint32_t payload_by
 /** Bytes up to `new_tail` are one whole message now. */
 void ws_out_commit(struct ws_out *out, uint32_t new_tail);
 
-/** Queues one whole message; false: full. `bypass` ignores the message limit (§7 of the spec). */
-bool ws_out_push(struct ws_out *out, enum ws_opcode opcode, const uint8_t *payload,
-                 uint32_t payload_bytes, bool bypass);
+/** Queues one whole message of up to two parts; false: full. `bypass` ignores the limit. */
+bool ws_out_push(struct ws_out *out, enum ws_opcode opcode, const struct iovec *parts,
+                 int part_count, bool bypass);
 /** A close frame; code WS_CODE_NONE sends an empty one. The reason is cut at 123 bytes. */
 bool ws_out_push_close(struct ws_out *out, uint16_t code, const char *reason);
 

@@ -1,0 +1,101 @@
+/* internal.h - what session.c, inbound.c and outbound.c share. */
+#ifndef PROXY_SESSION_INTERNAL_H
+#define PROXY_SESSION_INTERNAL_H
+
+#include "session/session.h"
+#include "tunnel/codec.h"
+#include "ws/ws.h"
+
+enum session_state {
+    SESSION_OPEN,
+    SESSION_CLOSING, /* our close frame is queued: flush it, wait for the peer's */
+    SESSION_ENDED,   /* the socket is no longer ours; memory goes when libuv lets go */
+};
+
+/* Why the session should end, noted where ending it is not possible (inside the NAT's calls). */
+enum session_verdict {
+    VERDICT_NONE,
+    VERDICT_BROKEN, /* the socket is dead */
+    VERDICT_QUOTA_BYTES,
+    VERDICT_BACKPRESSURE,
+};
+
+struct session {
+    struct host_client client; /* first: the NAT's context is both */
+    struct session_links links;
+    const struct session_env *env;
+    enum session_state state;
+    enum session_verdict verdict;
+
+    uv_poll_t poll; /* the WebSocket's socket */
+    uv_timer_t timer;
+    int fd;
+    int handles; /* libuv handles not closed yet */
+    int poll_events;
+    uint64_t timer_due_us; /* when the armed timer fires; UINT64_MAX: not armed */
+
+    struct ws_in in;
+    struct ws_out out;
+    struct l2t_limits limits;
+    uint8_t *partial; /* the beginning of a frame, between two reads */
+    uint32_t partial_bytes, partial_max_bytes;
+    bool peer_closed;   /* its close frame came */
+    bool discard_only;  /* parsing failed: whatever comes is thrown away */
+    bool write_blocked; /* the kernel took less than it was offered */
+    bool write_ended;   /* our half is shut down */
+    bool has_pong;      /* a WebSocket pong waits for room in the queue */
+    uint8_t pong[WS_CONTROL_MAX_BYTES];
+    uint32_t pong_bytes;
+
+    /* frame_reserve() .. frame_commit() */
+    uint32_t reserved_at, reserved_bytes, reserved_count;
+    bool nat_waiting; /* it got less than it asked for */
+    bool nat_pending; /* nat_input() without nat_flush() yet */
+
+    uint64_t close_deadline_us;
+    uint64_t stalled_since_us; /* queue full, nothing written since; 0: not stalled */
+    uint64_t last_inbound_us;
+    uint64_t nat_due_us;
+
+    uint64_t ping_due_us, ping_sent_us, ping_id;
+    bool ping_outstanding;
+
+    uint64_t quota_bytes; /* received and sent payload */
+    uint64_t window_start_us, window_messages;
+};
+
+enum {
+    SESSION_CLOSE_MS = 1000,   /* §t7: for the peer's close frame and for our writer */
+    SESSION_STALL_MS = 5000,   /* a full queue of which the client took nothing: backpressure */
+    SESSION_SETTLE_ROUNDS = 8, /* writes per wake-up before another session has its turn */
+};
+
+static inline uint64_t session_now_us(void)
+{
+    return uv_hrtime() / 1000;
+}
+
+void session_touch(struct session *session);
+
+/* Ends it: an ERROR first when error_code is not 0, then the close frame. Top level only. */
+void session_close(struct session *session, uint16_t error_code, uint16_t close_code,
+                   const char *reason);
+/* The socket is given back at once. Top level only. */
+void session_end(struct session *session);
+
+/* inbound.c */
+void session_readable(struct session *session);
+void session_feed(struct session *session, uint8_t *data, size_t bytes);
+
+/* outbound.c */
+void session_bind_frames(struct session *session, struct nat_host *ops);
+/* Writes what waits. Returns true when the kernel took something. */
+bool session_write(struct session *session);
+bool session_send_control(struct session *session, enum l2t_type type, const uint8_t *payload,
+                          uint32_t payload_bytes);
+void session_send_error(struct session *session, uint16_t code, const char *text);
+void session_ping(struct session *session, uint64_t now_us);
+void session_pong_received(struct session *session, const uint8_t *payload, uint32_t bytes,
+                           uint64_t now_us);
+
+#endif
