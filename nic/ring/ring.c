@@ -45,41 +45,33 @@ struct place {
 };
 
 /*
- * Looks for `need` bytes behind `tail`. False: no room. The second turn only happens when the
- * cursor wraps at 2^32 in a ring whose capacity is no power of two (§3.7): the place behind the
- * padding is then not the start of the region, and a reader skips two markers.
+ * Looks for `need` bytes behind `tail`. False: no room.
+ *
+ * The place behind the padding is the start of the region, but for a cursor that wraps at 2^32 in
+ * a ring that is no power of two (§3.7). With m = 2^32 mod capacity and tail = 2^32 - k it is then
+ * capacity - m, the padding is capacity - m + k, and what passes the check below has
+ * need <= m - k: it ends inside the region there too.
  */
 static bool place_find(const struct ring *ring, uint32_t tail, uint32_t used, uint32_t need,
                        struct place *place)
 {
-    uint64_t total = need;
-    uint32_t start = tail;
+    const uint32_t rem = bytes_to_end(ring, tail);
+    const uint32_t pad = rem < need ? rem : 0;
+    const uint32_t start = tail + pad;
 
-    for (int turn = 0; turn < 2 && bytes_to_end(ring, start) < need; turn++) {
-        const uint32_t pad = bytes_to_end(ring, start);
-
-        total += pad;
-        start += pad;
-    }
-    if (total > ring->capacity_bytes - used)
+    if ((uint64_t)pad + need > ring->capacity_bytes - used)
         return false;
     *place = (struct place){.tail = tail, .start = start, .next = start + need};
     return true;
 }
 
-/* Markers and length; the place belongs to us alone from reservation to commit. */
+/* Marker and length; the place belongs to us alone from reservation to commit. */
 static uint8_t *place_fill(struct ring *ring, const struct place *place, uint32_t length)
 {
-    uint32_t cursor = place->tail;
-
-    while (cursor != place->start) {
-        const uint32_t pad = bytes_to_end(ring, cursor);
-
-        if (pad >= LENGTH_BYTES)
-            length_put(ring, cursor % ring->capacity_bytes, wrap_marker);
-        cursor += pad;
-    }
     const uint32_t at = place->start % ring->capacity_bytes;
+
+    if (place->start - place->tail >= LENGTH_BYTES)
+        length_put(ring, place->tail % ring->capacity_bytes, wrap_marker);
     length_put(ring, at, length);
     return ring->data + at + LENGTH_BYTES;
 }

@@ -106,33 +106,22 @@ export class Ring {
     return used <= this.#capacity && ((head | tail) & 3) === 0 ? used : -1;
   }
 
-  /*
-   * Looks for `need` bytes behind `tail`. The second turn only happens when the cursor wraps at
-   * 2^32 in a ring whose capacity is no power of two (§3.7).
-   */
+  // Looks for `need` bytes behind `tail`. False: no room. What fits ends inside the region, also
+  // where a cursor wraps at 2^32 in a ring that is no power of two: see place_find() in ring.c.
   #place(tail, used, need) {
-    let total = need;
-    let start = tail;
-    for (let turn = 0; turn < 2; turn++) {
-      const rem = this.#capacity - this.#index(start);
-      if (rem >= need) break;
-      total += rem;
-      start = (start + rem) >>> 0;
-    }
-    if (total > this.#capacity - used) return false;
+    const rem = this.#capacity - this.#index(tail);
+    const pad = rem < need ? rem : 0;
+    const start = (tail + pad) >>> 0;
+
+    if (pad + need > this.#capacity - used) return false;
     this.#start = start;
     this.#next = (start + need) >>> 0;
     return true;
   }
 
-  // Markers and length at the place found; returns where the payload goes.
+  // Marker and length at the place found; returns where the payload goes.
   #fill(tail, length) {
-    let cursor = tail;
-    while (cursor !== this.#start) {
-      const at = this.#index(cursor);
-      this.#lengths[at >>> 2] = WRAP_MARKER;
-      cursor = (cursor + this.#capacity - at) >>> 0;
-    }
+    if (tail !== this.#start) this.#lengths[this.#index(tail) >>> 2] = WRAP_MARKER;
     const at = this.#index(this.#start);
     this.#lengths[at >>> 2] = length;
     return at + 4;
