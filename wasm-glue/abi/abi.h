@@ -25,7 +25,7 @@
 enum {
     ABI_VERSION = 1,
     ABI_AREA_BYTES = 65536,      /* scratch of a card: frames in and out of it */
-    ABI_MESSAGE_BYTES = 262144,  /* longest tunnel message a client can be fed (BATCH) */
+    ABI_MESSAGE_BYTES = 262144,  /* longest tunnel message a client announces to take (BATCH) */
     ABI_RING_FRAME_BYTES = 2048, /* net-rings.md §4: longest frame the rings carry */
     ABI_PUMP_FRAMES = 256,       /* net-rings.md §4.3: frames into the card, one poll */
     ABI_NAME_BYTES = 32,

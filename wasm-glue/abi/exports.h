@@ -151,7 +151,10 @@ void tunnel_outbound_done(struct tunnel *tunnel);
 ABI_EXPORT(tunnel_queued_bytes)
 uint32_t tunnel_queued_bytes(struct tunnel *tunnel);
 
-/** Where a received message goes before tunnel_feed(); ABI_MESSAGE_BYTES of room. */
+/**
+ * Where a received message goes before tunnel_feed(): ABI_MESSAGE_BYTES and one more, at which
+ * a longer message may be cut off.
+ */
 ABI_EXPORT(tunnel_area)
 uint8_t *tunnel_area(struct tunnel *tunnel);
 
@@ -172,6 +175,10 @@ const char *tunnel_stat_name(uint32_t stat);
 /** A snapshot of all statistics, uint64_t each, in the order of their names. */
 ABI_EXPORT(tunnel_stats)
 const uint64_t *tunnel_stats(struct tunnel *tunnel);
+
+/** Our wording for the code of an ERROR (§5), 0 for an unknown one. */
+ABI_EXPORT(tunnel_code_text)
+const char *tunnel_code_text(int32_t code);
 
 /* Constants. */
 

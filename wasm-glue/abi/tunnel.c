@@ -16,7 +16,8 @@ static const struct abi_name names[] = {
     STAT(tx_frames),        STAT(tx_bytes),        STAT(rx_frames),         STAT(rx_bytes),
     STAT(tx_refused_state), STAT(tx_refused_size), STAT(tx_refused_full),   STAT(rx_undecodable),
     STAT(rx_unknown_type),  STAT(rx_errors),       STAT(errors_suppressed), STAT(pings_sent),
-    STAT(pongs_received),
+    STAT(pongs_received),   STAT(tx_messages),     STAT(tx_batches),        STAT(rx_messages),
+    STAT(rx_batches),       STAT(events_lost),
 };
 enum { ALIGNMENT = 16 };
 enum { NAMES = sizeof names / sizeof names[0] };
@@ -37,8 +38,8 @@ struct tunnel {
     struct l2t_client *client;
     struct tunnel_event event;
     uint32_t outbound_bytes;
-    uint64_t stats[NAMES]; /* a snapshot, made by tunnel_stats() */
-    uint8_t area[ABI_MESSAGE_BYTES];
+    uint64_t stats[NAMES];               /* a snapshot, made by tunnel_stats() */
+    uint8_t area[ABI_MESSAGE_BYTES + 1]; /* so that a message over the limit still is one */
 };
 
 static struct l2t_options options_of(uint32_t frame_max_bytes, uint32_t control_max_bytes,
@@ -178,4 +179,9 @@ const uint64_t *tunnel_stats(struct tunnel *tunnel)
     for (uint32_t i = 0; i < NAMES; i++)
         __builtin_memcpy(&tunnel->stats[i], own + names[i].at, sizeof tunnel->stats[i]);
     return tunnel->stats;
+}
+
+const char *tunnel_code_text(int32_t code)
+{
+    return l2t_code_text(code);
 }

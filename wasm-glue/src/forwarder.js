@@ -1,0 +1,178 @@
+// Frames between the rings and a tunnel: spec/l2-tunnel.md §9.5.
+
+/** What a tick ended with. @typedef {"empty" | "more" | "busy"} Outcome */
+/**
+ * @typedef {object} FrameSink  the tunnel while it is open
+ * @property {boolean} congested  stop draining for a while
+ * @property {(data: Uint8Array, offset: number, length: number) => boolean} sendFrame
+ */
+/**
+ * @typedef {object} ForwarderOptions
+ * @property {number} [maxFramesPerTick]
+ * @property {number} [maxPendingRxBytes]  0: drop at once when NET_RX is full
+ * @property {number} [maxFrameSize]
+ */
+
+const PENDING_BYTES = 8 << 20;
+const FRAMES_PER_TICK = 128;
+const FRAME_BYTES = 2048; // net-rings.md §4: what a ring carries
+
+/** Owns the queue of frames NET_RX has no room for; the rings and the tunnel are borrowed. */
+export class Forwarder {
+  #tx;
+  #rx;
+  #maxFrames;
+  #maxPendingBytes;
+  #maxFrameBytes;
+  /** @type {FrameSink | null} */ #tunnel = null;
+  #running = true;
+  /** @type {Uint8Array[]} */ #pending = [];
+  #pendingFirst = 0;
+  #pendingBytes = 0;
+  #counters = {
+    txFrames: 0,
+    txBytes: 0,
+    txRingEmpty: 0,
+    txDroppedNoTunnel: 0,
+    txDroppedSendError: 0,
+    rxFrames: 0,
+    rxBytes: 0,
+    rxRingFull: 0,
+    rxDroppedNetRxFull: 0,
+    rxDroppedPendingOverflow: 0,
+    rxDroppedRingTooSmall: 0,
+    rxDroppedWhileStopped: 0,
+  };
+
+  /**
+   * @param {import("./ring.js").Ring} tx  NET_TX, of which this is the only consumer
+   * @param {import("./ring.js").Ring} rx  NET_RX
+   * @param {ForwarderOptions} [options]
+   */
+  constructor(tx, rx, options = {}) {
+    this.#tx = tx;
+    this.#rx = rx;
+    this.#maxFrames = options.maxFramesPerTick ?? FRAMES_PER_TICK;
+    this.#maxPendingBytes = options.maxPendingRxBytes ?? PENDING_BYTES;
+    this.#maxFrameBytes = options.maxFrameSize ?? FRAME_BYTES;
+  }
+
+  /** @param {FrameSink | null} tunnel  null: frames of the guest are dropped and counted */
+  setTunnel(tunnel) {
+    this.#tunnel = tunnel;
+  }
+
+  start() {
+    this.#running = true;
+  }
+
+  /** For a snapshot of the machine: nothing from before reaches the guest after it. */
+  stop() {
+    this.#running = false;
+    this.#clearPending();
+    this.#tx.drain();
+  }
+
+  get hasPending() {
+    return this.#pendingFirst < this.#pending.length;
+  }
+
+  /** Frames written to NET_RX so far. */
+  get rxFrames() {
+    return this.#counters.rxFrames;
+  }
+
+  /** Pending frames in, then waiting frames out. @returns {Outcome} */
+  tick() {
+    this.#pushPending();
+    return this.#drain();
+  }
+
+  /** A frame from the tunnel, in its order. It is copied. @param {Uint8Array} frame */
+  receive(frame) {
+    const counters = this.#counters;
+    if (!this.#running) counters.rxDroppedWhileStopped++;
+    else if (!this.#rx.fits(frame.length)) counters.rxDroppedRingTooSmall++;
+    else if (this.hasPending || !this.#push(frame)) this.#keep(frame);
+  }
+
+  /** @param {Uint8Array} frame */
+  #push(frame) {
+    const counters = this.#counters;
+    if (!this.#rx.tryPush(frame)) {
+      counters.rxRingFull++;
+      return false;
+    }
+    counters.rxFrames++;
+    counters.rxBytes += frame.length;
+    return true;
+  }
+
+  /** @param {Uint8Array} frame */
+  #keep(frame) {
+    if (this.#maxPendingBytes === 0) this.#counters.rxDroppedNetRxFull++;
+    else if (frame.length > this.#maxPendingBytes - this.#pendingBytes)
+      this.#counters.rxDroppedPendingOverflow++;
+    else {
+      this.#pending.push(frame.slice());
+      this.#pendingBytes += frame.length;
+    }
+  }
+
+  #pushPending() {
+    while (this.hasPending) {
+      const frame = this.#pending[this.#pendingFirst];
+      if (!this.#push(frame)) return;
+      this.#pendingBytes -= frame.length;
+      this.#pendingFirst++;
+    }
+    this.#clearPending();
+  }
+
+  #clearPending() {
+    this.#pending = [];
+    this.#pendingFirst = 0;
+    this.#pendingBytes = 0;
+  }
+
+  /** @returns {Outcome} */
+  #drain() {
+    const counters = this.#counters;
+    const tunnel = this.#tunnel;
+    if (!this.#running) {
+      this.#tx.drain();
+      return "empty";
+    }
+    let refused = false;
+    const take = (/** @type {Uint8Array} */ data, /** @type {number} */ offset,
+      /** @type {number} */ length) => {
+      // The refused frame is gone as well: it was counted, and what follows waits (§9.5).
+      if (refused || tunnel?.congested) return false;
+      if (!tunnel) counters.txDroppedNoTunnel++;
+      else if (tunnel.sendFrame(data, offset, length)) {
+        counters.txFrames++;
+        counters.txBytes += length;
+      } else {
+        counters.txDroppedSendError++;
+        refused = true;
+      }
+      return true;
+    };
+    const freed = this.#tx.consume(this.#maxFrames, this.#maxFrameBytes, take);
+    if (refused || tunnel?.congested) return "busy";
+    if (freed === this.#maxFrames || this.#tx.hasData) return "more";
+    counters.txRingEmpty++;
+    return "empty";
+  }
+
+  /** The counters of §9.5. */
+  stats() {
+    return {
+      ...this.#counters,
+      txDroppedTunnelBackpressure: this.#counters.txDroppedSendError,
+      txDroppedOversize: this.#tx.stats.oversize,
+      rxPendingFrames: this.#pending.length - this.#pendingFirst,
+      rxPendingBytes: this.#pendingBytes,
+    };
+  }
+}

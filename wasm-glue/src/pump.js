@@ -1,0 +1,117 @@
+// The pump of one tunnel: rings, forwarder, client and session joined on one thread. Who owns it
+// says when to turn: a worker that waits on NET_TX, or the card's own thread after each poll.
+
+import { Forwarder } from "./forwarder.js";
+import { ringAt } from "./ring.js";
+import { Session } from "./session.js";
+import { systemTimers } from "./socket.js";
+import { clientOptions, TunnelClient } from "./tunnel.js";
+
+const ROUNDS = 16; // ticks in a row before other events get their turn
+
+/**
+ * @typedef {import("./session.js").SessionOptions & import("./tunnel.js").ClientOptions &
+ *   import("./forwarder.js").ForwarderOptions} PumpOptions
+ */
+/**
+ * @typedef {object} PumpEvents
+ * @property {(state: import("./session.js").State) => void} state
+ * @property {(error: Error) => void} error
+ * @property {(error: Error) => void} fatal
+ * @property {() => void} arrived  NET_RX grew
+ */
+
+export class Pump {
+  #forwarder;
+  #session;
+  #client;
+  #arrived;
+
+  /**
+   * @param {object} parts
+   * @param {import("./ring.js").Ring} parts.tx
+   * @param {import("./ring.js").Ring} parts.rx
+   * @param {TunnelClient} parts.client
+   * @param {PumpOptions} parts.options
+   * @param {typeof WebSocket} parts.WebSocket
+   * @param {import("./socket.js").Timers} parts.timers
+   * @param {PumpEvents} parts.on
+   */
+  constructor({ tx, rx, client, options, WebSocket, timers, on }) {
+    this.tx = tx;
+    this.rx = rx;
+    this.#client = client;
+    this.#arrived = on.arrived;
+    this.#forwarder = new Forwarder(tx, rx, options);
+    const session = new Session({
+      client,
+      options,
+      WebSocket,
+      timers,
+      on: {
+        ...on,
+        state: (state) => {
+          // While no tunnel is open the guest's frames are discarded (§9.4, 7).
+          this.#forwarder.setTunnel(state === "open" ? session : null);
+          on.state(state);
+        },
+        frame: (frame) => this.#forwarder.receive(frame),
+        frames: () => on.arrived(),
+      },
+    });
+    this.#session = session;
+  }
+
+  /**
+   * @param {object} parts
+   * @param {import("./card.js").Rings} parts.rings
+   * @param {PumpOptions} parts.options
+   * @param {import("./wasm.js").WasmOptions} parts.wasm
+   * @param {typeof WebSocket} parts.WebSocket
+   * @param {PumpEvents} parts.on
+   * @param {import("./socket.js").Timers} [parts.timers]
+   */
+  static async create({ rings, options, wasm, WebSocket, on, timers = systemTimers }) {
+    const client = await TunnelClient.create(clientOptions(options), wasm, timers.random);
+    const tx = ringAt(rings.memory, rings.txAt);
+    const rx = ringAt(rings.memory, rings.rxAt);
+    return new Pump({ tx, rx, client, options, WebSocket, timers, on });
+  }
+
+  start() {
+    this.#forwarder.start();
+    this.#session.start();
+  }
+
+  /** The tunnel ends, what waits in either ring is dropped. */
+  stop() {
+    this.#session.stop();
+    this.#forwarder.stop();
+  }
+
+  get hasPending() {
+    return this.#forwarder.hasPending;
+  }
+
+  /** Moves what is there, and sends it. @returns {import("./forwarder.js").Outcome} */
+  turn() {
+    const arrivedBefore = this.#forwarder.rxFrames;
+    /** @type {import("./forwarder.js").Outcome} */
+    let outcome = "more";
+    for (let round = 0; round < ROUNDS && outcome === "more"; round++) {
+      outcome = this.#forwarder.tick();
+      this.#session.flush();
+    }
+    if (this.#forwarder.rxFrames !== arrivedBefore) this.#arrived();
+    return outcome;
+  }
+
+  /** A snapshot that can be posted. */
+  stats() {
+    const forwarder = this.#forwarder.stats();
+    const drops = Object.fromEntries(
+      Object.entries(forwarder).filter(([name]) => name.includes("Dropped")),
+    );
+    return { ...forwarder, drops, ...this.#session.stats(), client: this.#client.stats() };
+  }
+}
