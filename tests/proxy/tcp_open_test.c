@@ -1,0 +1,296 @@
+/* tcp_open_test.c - how a flow begins, or does not (spec/l2-proxy.md §6.1, §6.2; RFC 9293). */
+#include "tcp_world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void assert_next_tcp(struct world *world, const char *hex)
+{
+    uint8_t wanted[64];
+    uint32_t bytes = 0;
+
+    for (const char *at = hex; *at != '\0'; at++) {
+        const char digits[] = "0123456789abcdef";
+        if (*at == ' ')
+            continue;
+        wanted[bytes++] =
+            (uint8_t)((strchr(digits, at[0]) - digits) << 4 | (strchr(digits, at[1]) - digits));
+        at++;
+    }
+    assert_int_equal(world->frame_count, 1);
+    assert_int_equal(world->frame_lengths[world->frame_first],
+                     ETH_HEADER_BYTES + IPV4_HEADER_BYTES + bytes);
+    assert_memory_equal(world->frames[world->frame_first] + ETH_HEADER_BYTES + IPV4_HEADER_BYTES,
+                        wanted, bytes);
+}
+
+/* §6.2: SYN-ACK example, remote 93.184.216.34:80, our ISN 0x10000000, SYN 0x01020304. */
+static void the_worked_syn_ack_with_mss(void **state)
+{
+    struct world world;
+    const struct world_segment syn = {.guest_port = 49152,
+                                      .remote_port = 80,
+                                      .remote = {93, 184, 216, 34},
+                                      .seq = 0x01020304,
+                                      .flags = TCP_SYN,
+                                      .window = 65535};
+
+    (void)state;
+    world_open(&world, 0x10000000, NULL);
+    world_guest_sends(&world, &syn);
+    world_flush(&world);
+    assert_int_equal(world.frame_count, 0);
+    world.sockets[0].is_connected = true;
+    world_event(&world, &world.sockets[0], NAT_SOCKET_CONNECTED);
+    assert_next_tcp(&world, "0050 c000 10000000 01020305 6012 ffff 81d5 0000 020405b4");
+    world_close(&world);
+}
+
+/* §6.1: RST for a refused SYN, from 10.0.2.15:49152 to 192.168.1.1:80. */
+static void the_worked_rst_of_a_refused_syn(void **state)
+{
+    struct world world;
+    const struct world_segment syn = {.guest_port = 49152,
+                                      .remote_port = 80,
+                                      .remote = {192, 168, 1, 1},
+                                      .seq = 0x01020304,
+                                      .flags = TCP_SYN,
+                                      .window = 65535};
+
+    (void)state;
+    world_open(&world, 0x10000000, NULL);
+    world_guest_sends(&world, &syn);
+    world_flush(&world);
+    assert_next_tcp(&world, "0050 c000 00000000 01020305 5014 0000 1dc1 0000");
+    assert_int_equal(world.metrics.policy_denied_total, 1);
+    assert_int_equal(world.connects, 0);
+    world_close(&world);
+}
+
+/* §6.2: SYN-ACK only after the host's connect succeeded. */
+static void the_handshake_waits_for_the_host(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("guest S 0+0", "silence", "host opens 1", "+3s", "silence", "connects",
+               "nat S. 0+0 ack 1 win 65535 mss 1460", "guest . 1+0 ack 1", "silence",
+               "metric tcp_conns_active 1");
+}
+
+/* §6.2: a repeated SYN is answered again; while the host connects, silently. */
+static void a_repeated_syn_opens_nothing_new(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("guest S 0+0", "guest S 0+0", "silence", "host opens 1", "connects",
+               "nat S. 0+0 ack 1", "guest S 0+0", "nat S. 0+0 ack 1", "silence");
+}
+
+/* RFC 9293 §3.10.7.4 after RFC 5961 §4: our answer lets a guest with another ISN reset us. */
+static void a_syn_with_another_isn_is_challenged(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("guest S 0+0", "connects", "nat S. 0+0 ack 1", "guest S 5000+0", "nat . 1+0 ack 1",
+               "guest R 1+0", "host reset", "guest S 5000+0", "host opens 2");
+}
+
+/* RFC 7323 §2.2, §3.2; RFC 2018 §2: options are sent only if they were offered. */
+static void offered_options_are_answered(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("guest S 0+0 mss 1460 sackok ts 7 0 ws 6", "connects",
+               "nat S. 0+0 ack 1 win 65535 mss 1460 sackok ts 1000 7 ws 7");
+    TCP_SCRIPT("guest S 0+0 mss 1460 ws 2", "connects", "nat S. 0+0 ack 1 mss 1460 ws 7");
+    TCP_SCRIPT("guest S 0+0 mss 1460 sackok", "connects", "nat S. 0+0 mss 1460 sackok");
+    TCP_SCRIPT("guest S 0+0 ts 9 0", "connects", "nat S. 0+0 mss 1460 ts 1000 9");
+}
+
+static void frames_of_1000(struct nat_config *config)
+{
+    config->frame_max_bytes = 1014;
+}
+
+/* §6.2: frame ≤ tunnel limit, in both directions. */
+static void the_mss_fits_the_tunnel(void **state)
+{
+    (void)state;
+    TCP_SCRIPT_WITH(frames_of_1000, "guest S 0+0 mss 1460", "connects", "nat S. 0+0 ack 1 mss 960",
+                    "guest . 1+0 ack 1", "remote sends 1000", "nat . 1+960", "nat P. 961+40");
+}
+
+/* §6.2: default 536 if none offered. */
+static void without_an_mss_segments_are_536(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("guest S 0+0", "connects", "nat S. 0+0", "guest . 1+0 ack 1", "remote sends 600",
+               "nat . 1+536", "nat P. 537+64");
+}
+
+/* Quirks §4, "clamp MSS": an absurd offer must not make us send headers only. */
+static void an_absurd_mss_is_clamped(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("guest S 0+0 mss 1", "connects", "nat S. 0+0", "guest . 1+0 ack 1",
+               "remote sends 96", "nat . 1+48", "nat P. 49+48");
+    TCP_SCRIPT("guest S 0+0 mss 65535", "connects", "nat S. 0+0", "guest . 1+0 ack 1",
+               "remote sends 1460", "nat P. 1+1460");
+}
+
+/* §6.2: host connect fails → RST, counted. */
+static void a_refusal_becomes_rst(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("guest S 0+0", "refuses", "nat R. 0+0 abs 0 ack 1", "silence", "host reset",
+               "metric connect_fail 1", "metric tcp_conns_active 0");
+}
+
+/* §2.2 AERO_L2_TCP_CONNECT_TIMEOUT_MS: silent, then RST. */
+static void a_time_out_becomes_rst(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("guest S 0+0", "+4999ms", "silence", "+1ms", "nat R. 0+0 abs 0 ack 1", "host reset",
+               "metric connect_fail 1");
+}
+
+/* RFC 9293 §3.10.7.1: for a segment with ACK, <SEQ=SEG.ACK><CTL=RST>; without, ack its length. */
+static void a_segment_of_no_flow_is_reset(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("guest . 500+10 ack 700", "nat R 700+0", "guest F 500+0", "nat R. 0+0 abs 0 ack 501",
+               "guest R 500+0", "silence", "host opens 0");
+}
+
+/* Quirks §4, passt 60dee27: SYN+ACK from the guest must not open. */
+static void syn_ack_from_the_guest_opens_nothing(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("guest S. 0+0 ack 9", "nat R 9+0", "host opens 0");
+    TCP_SCRIPT("guest S 0+0", "connects", "nat S. 0+0", "guest S. 0+0 ack 1", "nat . 1+0 ack 1",
+               "remote sends 5", "silence");
+}
+
+/* Quirks §4, passt 1b1b27c and RootlessRelay: early data and data on the handshake's ACK. */
+static void early_data_is_kept(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("guest S 0+10", "guest . 11+20 ack 0", "silence", "connects", "nat S. 0+0 ack 1",
+               "guest . 1+0 ack 1", "nat . 1+0 ack 31", "host got 30");
+    TCP_SCRIPT("guest S 0+0", "connects", "nat S. 0+0", "guest P. 1+100 ack 1", "host got 100",
+               "+20ms", "nat . 1+0 ack 101");
+}
+
+static void early_64(struct nat_config *config)
+{
+    config->tcp_early_bytes = 64;
+}
+
+/* §2.2: guest data held before the host socket is connected; above → RST. */
+static void too_much_early_data_is_reset(void **state)
+{
+    (void)state;
+    TCP_SCRIPT_WITH(early_64, "guest S 0+0", "guest . 1+64 ack 0", "silence", "guest . 65+1 ack 0",
+                    "nat R. 0+0 abs 0 ack 1", "host reset");
+}
+
+/* RFC 9293 §3.10.7.4: in SYN-RECEIVED an unacceptable ACK is answered by RST. */
+static void a_wrong_handshake_ack_is_reset(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("guest S 0+0", "connects", "nat S. 0+0", "guest . 1+0 ack 77", "nat R 77+0",
+               "guest . 1+0 ack 1", "remote sends 5", "nat P. 1+5");
+}
+
+/* §6.2, a bound on half-open state; RFC 6298 §5: 1 s, doubling. */
+static void syn_ack_is_repeated_then_given_up(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("guest S 0+0", "connects", "nat S. 0+0", "+999ms", "silence", "+1ms", "nat S. 0+0",
+               "+2s", "nat S. 0+0", "+4s", "nat S. 0+0", "+8s", "nat S. 0+0", "+16s", "nat S. 0+0",
+               "+32s", "nat R. 1+0 ack 1", "host reset", "metric tcp_conns_active 0");
+}
+
+/* gvisor-tap-vsock#127: many SYN → RST health checks must not break later connections. */
+static void a_hundred_health_checks_leave_nothing(void **state)
+{
+    struct world world;
+    struct world_segment segment = {
+        .remote_port = 80, .remote = {93, 184, 216, 34}, .window = 65535};
+
+    (void)state;
+    world_open(&world, 1, NULL);
+    for (uint16_t i = 0; i < 200; i++) {
+        segment.guest_port = (uint16_t)(1000 + i);
+        segment.seq = i;
+        segment.flags = TCP_SYN;
+        world_guest_sends(&world, &segment);
+        world_flush(&world);
+        world.sockets[0].is_connected = true;
+        world_event(&world, &world.sockets[0], NAT_SOCKET_CONNECTED);
+        assert_int_equal(world.metrics.tcp_conns_active, 1);
+        segment.flags = TCP_RST;
+        segment.seq++;
+        world_guest_sends(&world, &segment);
+        world_flush(&world);
+        assert_int_equal(world.metrics.tcp_conns_active, 0);
+        assert_true(world.sockets[0].was_reset);
+    }
+    world_close(&world);
+}
+
+static void one_flow(struct nat_config *config)
+{
+    config->tcp_max = 1;
+}
+
+static void no_flow(struct nat_config *config)
+{
+    config->tcp_max = 0;
+}
+
+/* §6.2: limit reached: new SYN → RST. §2.2: 0 refuses all. */
+static void a_full_table_refuses(void **state)
+{
+    (void)state;
+    TCP_SCRIPT_WITH(one_flow, "guest S 0+0", "guest S 0+0 port 5", "nat R. 0+0 abs 0 ack 1 port 5",
+                    "metric flow_limit 1", "host opens 1", "guest R 1+0", "host reset",
+                    "guest S 0+0 port 5", "host opens 2");
+    TCP_SCRIPT_WITH(no_flow, "guest S 0+0", "nat R. 0+0 abs 0 ack 1", "host opens 0");
+}
+
+/* A guest that gave up and tries again with a new ISN while the host connects. */
+static void a_new_attempt_takes_the_connect_over(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("guest S 0+0 mss 1460", "guest S 9000+0 mss 1000", "host opens 1", "connects",
+               "nat S. 0+0 ack 9001", "guest . 9001+0 ack 1", "remote sends 1100", "nat . 1+1000",
+               "nat P. 1001+100");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_worked_syn_ack_with_mss),
+        cmocka_unit_test(the_worked_rst_of_a_refused_syn),
+        cmocka_unit_test(the_handshake_waits_for_the_host),
+        cmocka_unit_test(a_repeated_syn_opens_nothing_new),
+        cmocka_unit_test(a_syn_with_another_isn_is_challenged),
+        cmocka_unit_test(offered_options_are_answered),
+        cmocka_unit_test(the_mss_fits_the_tunnel),
+        cmocka_unit_test(without_an_mss_segments_are_536),
+        cmocka_unit_test(an_absurd_mss_is_clamped),
+        cmocka_unit_test(a_refusal_becomes_rst),
+        cmocka_unit_test(a_time_out_becomes_rst),
+        cmocka_unit_test(a_segment_of_no_flow_is_reset),
+        cmocka_unit_test(syn_ack_from_the_guest_opens_nothing),
+        cmocka_unit_test(early_data_is_kept),
+        cmocka_unit_test(too_much_early_data_is_reset),
+        cmocka_unit_test(a_wrong_handshake_ack_is_reset),
+        cmocka_unit_test(syn_ack_is_repeated_then_given_up),
+        cmocka_unit_test(a_hundred_health_checks_leave_nothing),
+        cmocka_unit_test(a_full_table_refuses),
+        cmocka_unit_test(a_new_attempt_takes_the_connect_over),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
