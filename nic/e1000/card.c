@@ -47,7 +47,7 @@ struct e1000 *e1000_init(void *memory, size_t memory_bytes, const struct nic_hos
         memory_bytes < sizeof *nic || !host_complete(host) || (config->mac[0] & 1) != 0 ||
         (uint32_t)config->model >= sizeof models / sizeof models[0])
         return NULL;
-    __builtin_memset(nic, 0, sizeof *nic);
+    __builtin_memset(nic, 0, offsetof(struct e1000, scratch)); /* the buffers need no start value */
     nic->host = *host;
     nic->config = *config;
     regs_init(nic);

@@ -141,9 +141,9 @@ static void descriptor_write(struct e1000 *nic, uint64_t gpa, uint32_t bytes, bo
 
     le16_put(half, (uint16_t)bytes);
     if (last) {
-        le16_put(half + RXD_CHECKSUM_AT - RXD_LENGTH_AT, image->checksum);
+        le16_put(half + (RXD_CHECKSUM_AT - RXD_LENGTH_AT), image->checksum);
         half[RXD_ERRORS_AT - RXD_LENGTH_AT] = image->errors;
-        le16_put(half + RXD_SPECIAL_AT - RXD_LENGTH_AT, image->special);
+        le16_put(half + (RXD_SPECIAL_AT - RXD_LENGTH_AT), image->special);
     }
     (void)nic->host.dma_write(nic->host.context, gpa + RXD_LENGTH_AT, half, sizeof half);
     (void)nic->host.dma_write(nic->host.context, gpa + DESC_STATUS_AT, &status, 1);
