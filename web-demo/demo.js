@@ -99,7 +99,7 @@ async function main() {
       process.exitCode = 1;
       stop();
     });
-    const fragment = new URLSearchParams({ proxy: proxy.url, token }).toString();
+    const fragment = `proxy=${proxy.url}&token=${token}`;
     process.stdout.write(welcome(page.origin, fragment, !noIsolation));
   } catch (error) {
     await stop();

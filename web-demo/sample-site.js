@@ -11,8 +11,8 @@ const BLOCK_BYTES = 64 * 1024;
 
 const HELLO = `Hello from the other side of the tunnel.
 
-This page travelled: host socket -> NAT -> WebSocket -> worker -> ring -> E1000 -> your kernel.
-Try also:   wget -O /dev/null 'http://web.test/blob?bytes=16777216'
+It came by host socket, NAT, WebSocket, worker, ring and E1000 to your kernel.
+Try also: wget -O /dev/null 'http://web.test/blob?bytes=16777216'
 `;
 
 /** 64 KiB that no layer can compress; the stream repeats them, so its SHA-256 is reproducible. */

@@ -35,7 +35,8 @@ const fresh = () => ({
   tunnelWanted: true,
   everOpen: false,
   opens: 0,
-  retryAt_ms: Number.POSITIVE_INFINITY,
+  refusals: 0, // in a row
+  retryAt_ms: 0,
   last: null, // last stats
 });
 let state = fresh();
@@ -127,6 +128,7 @@ function onTunnel(message) {
   if (message.state === "open") {
     if (before !== "open") {
       state.opens++;
+      state.refusals = 0;
       announce("Tunnel open");
     }
     state.everOpen = true;
@@ -136,9 +138,9 @@ function onTunnel(message) {
     setHop("proxy", "good", new URL(options.proxy).host, "user-space NAT");
     setHop("tunnel", health, word, "first round trip pending");
   } else {
-    setHop("tunnel", health, word, message.state === "stopped" ? "by your hand" : "");
+    setHop("tunnel", health, word, message.state === "stopped" ? "until you connect it" : "");
     if (message.state === "closed") {
-      state.retryAt_ms = retryTime(message);
+      state.retryAt_ms = performance.now() + retryDelay_ms(state.refusals++);
       if (before === "open") announce("Tunnel lost");
       explainTunnel(state);
     }
@@ -148,31 +150,28 @@ function onTunnel(message) {
       setHop("proxy", "off", new URL(options.proxy).host, "not in use");
     }
   }
-  if (message.problem) {
+  // While it cannot connect, explainTunnel() finds the better words.
+  if (message.problem && (message.state === "open" || message.state === "stopped")) {
     notices.show("tunnel-problem", {
-      level: "warning",
-      title: "The tunnel reports",
+      level: message.state === "stopped" ? "error" : "warning",
+      title: message.state === "stopped" ? "The tunnel has given up" : "The tunnel reports",
       text: message.problem,
     });
   }
   showButtons();
 }
 
-/** When the next attempt comes, by this page's clock. */
-function retryTime({ retryInMs }) {
-  return typeof retryInMs === "number" ? performance.now() + retryInMs : Number.POSITIVE_INFINITY;
+/** The client's backoff (l2-tunnel §9.4): it adds a fifth at most, either way, by chance. */
+function retryDelay_ms(refusals) {
+  return Math.min(250 * 2 ** refusals, 30_000);
 }
 
 function countDown() {
   if (state.tunnel?.state !== "closed" && state.tunnel?.state !== "connecting") return;
   const seconds = Math.ceil((state.retryAt_ms - performance.now()) / 1000);
-  const text = !Number.isFinite(seconds)
-    ? "Retrying."
-    : seconds > 0
-      ? `Retrying in ${seconds} s.`
-      : "Retrying now.";
+  const text = seconds > 0 ? `Retrying in ${seconds} s.` : "Retrying now.";
   for (const key of ["proxy-down", "refused"]) notices.countdown(key, text);
-  if (state.tunnel.state === "closed") setHop("tunnel", "bad", "down", text.toLowerCase());
+  if (state.tunnel.state === "closed") setHop("tunnel", "bad", "down", text);
 }
 
 // ---- guest

@@ -27,7 +27,8 @@ export function mbits(value) {
   return scaled < 99.95 ? scaled.toFixed(1) : String(Math.round(scaled));
 }
 
-/** 0.42 -> "0.42 ms", 17.3 -> "17 ms" */
+/** 0 -> "< 1 ms", 4.2 -> "4.2 ms", 17.3 -> "17 ms" */
 export function milliseconds(value) {
-  return `${value < 9.95 ? value.toFixed(value < 0.995 ? 2 : 1) : Math.round(value)} ms`;
+  if (value < 1) return "< 1 ms";
+  return `${value < 9.95 ? Number(value.toFixed(1)) : Math.round(value)} ms`;
 }

@@ -86,19 +86,25 @@ class Downloads {
 
 function openTunnel() {
   if (tunnel) return;
-  const opened = connectTunnel(nic, {
-    url: settings.proxy,
-    token: settings.token || undefined,
-    ...KEEPALIVE_MS,
-  });
+  let opened;
+  try {
+    opened = connectTunnel(nic, {
+      url: settings.proxy,
+      token: settings.token || undefined,
+      ...KEEPALIVE_MS,
+    });
+  } catch (error) {
+    // The guest is none the worse: it boots without a network.
+    say({ say: "tunnel", state: "stopped", problem: error.message });
+    return;
+  }
   tunnel = opened;
-  opened.opened?.catch(() => {}); // a fatal error arrives as an event, too
-  const tell = (detail) => {
-    if (tunnel === opened) say({ say: "tunnel", state: opened.state, ...plain(detail) });
+  const tell = (problem) => {
+    if (tunnel === opened) say({ say: "tunnel", state: opened.state, problem });
   };
-  opened.addEventListener("state", ({ detail }) => tell(detail));
-  opened.addEventListener("error", ({ detail }) => tell({ problem: messageOf(detail) }));
-  tell({});
+  opened.addEventListener("state", () => tell());
+  opened.addEventListener("error", ({ detail }) => tell(detail.message));
+  tell();
 }
 
 function closeTunnel() {
@@ -106,16 +112,6 @@ function closeTunnel() {
   tunnel = null;
   ending?.close();
   say({ say: "tunnel", state: "stopped" });
-}
-
-function messageOf(detail) {
-  return String(detail?.error?.message ?? detail?.message ?? detail?.error ?? detail ?? "");
-}
-
-/** What of an event's detail can be posted: plain values. */
-function plain(detail) {
-  const values = Object.entries(detail ?? {}).filter(([, value]) => Object(value) !== value);
-  return Object.fromEntries(values);
 }
 
 /** Collects the console's bytes; one message each few milliseconds instead of one each byte. */
@@ -141,8 +137,8 @@ function reportStats() {
     link: nic.link,
     isolated: self.crossOriginIsolated === true,
     instructions: emulator.get_instruction_counter(),
-    card: plain(nic.stats()),
-    tunnel: tunnel ? { ...tunnel.stats(), state: tunnel.state } : null,
+    card: nic.stats(),
+    tunnel: tunnel?.stats() ?? null,
   });
 }
 

@@ -24,18 +24,21 @@ export function setFlow(down, up) {
   hops.dataset.up = String(up > 0);
 }
 
-const sum = (counters, pattern) =>
-  Object.entries(counters).reduce(
-    (total, [name, value]) =>
-      pattern.test(name) && typeof value === "number" ? total + value : total,
-    0,
-  );
+/** Sums the counters of frames that `prefix` begins; bytes and second names do not count. */
+function sum(counters, prefix) {
+  let total = 0;
+  for (const [name, value] of Object.entries(counters ?? {})) {
+    if (!name.startsWith(prefix) || name.endsWith("Bytes")) continue;
+    if (name === "txDroppedTunnelBackpressure") continue; // another name of txDroppedSendError
+    total += value;
+  }
+  return total;
+}
 
-/** Frames lost on the way to and from the guest, by card, ring and tunnel together. */
-export function dropsOf(stats) {
-  const all = { ...stats.card };
-  for (const [name, value] of Object.entries(stats.tunnel ?? {})) all[`tunnel.${name}`] = value;
-  return { rx: sum(all, /rx\w*Dropped/i), tx: sum(all, /tx\w*Dropped/i) };
+/** Frames lost on the way to and from the guest, by card, rings and tunnel together. */
+export function dropsOf({ card, tunnel }) {
+  const lost = (prefix) => sum(card, prefix) + sum(tunnel?.drops, prefix);
+  return { rx: lost("rxDropped"), tx: lost("txDropped") };
 }
 
 /** Shows one report of the worker and the rates since the one before. */
@@ -48,7 +51,7 @@ export function showStats(stats, rates, peaks) {
   const drops = dropsOf(stats);
   write("rx-drops", count(drops.rx));
   write("tx-drops", count(drops.tx));
-  write("rtt", tunnel?.rttMs > 0 ? milliseconds(tunnel.rttMs) : "–");
+  write("rtt", typeof tunnel?.rttMs === "number" ? milliseconds(tunnel.rttMs) : "–");
   write("mips", rates.instructions > 0 ? `${count(rates.instructions / 1e6)} M instr/s` : "–");
   write("rate-down", mbits(rates.down));
   write("rate-up", mbits(rates.up));
@@ -60,17 +63,15 @@ export function showStats(stats, rates, peaks) {
 export function showAllCounters(stats) {
   const list = byId("all-counters");
   if (!list.parentElement.open) return;
+  const { client, drops, ...tunnel } = stats.tunnel ?? {}; // drops repeats what tunnel has
   const rows = [];
-  for (const [part, counters] of [
-    ["card", stats.card],
-    ["tunnel", stats.tunnel ?? {}],
-  ]) {
-    for (const [name, value] of Object.entries(counters)) {
+  for (const [part, counters] of Object.entries({ card: stats.card, tunnel, client })) {
+    for (const [name, value] of Object.entries(counters ?? {})) {
       const row = document.createElement("div");
       const term = document.createElement("dt");
       const data = document.createElement("dd");
       term.textContent = `${part}.${name}`;
-      data.textContent = typeof value === "number" ? count(value) : String(value);
+      data.textContent = typeof value === "number" ? count(value) : String(value ?? "–");
       row.append(term, data);
       rows.push(row);
     }
