@@ -17,14 +17,15 @@
 
 #include "nat/nat.h"
 
-enum auth_mode { /* §3.2 */
-                 AUTH_NONE,
-                 AUTH_TOKEN,
-                 AUTH_SESSION,
-                 AUTH_JWT,
-                 AUTH_COOKIE_OR_JWT,
-                 AUTH_SESSION_OR_TOKEN,
-                 AUTH_SESSION_AND_TOKEN,
+/* §3.2 */
+enum auth_mode {
+    AUTH_NONE,
+    AUTH_TOKEN,
+    AUTH_SESSION,
+    AUTH_JWT,
+    AUTH_COOKIE_OR_JWT,
+    AUTH_SESSION_OR_TOKEN,
+    AUTH_SESSION_AND_TOKEN,
 };
 
 /* Strings of a comma-separated list, trimmed, without empty entries. */

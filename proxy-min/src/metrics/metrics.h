@@ -14,13 +14,14 @@
 
 #include "nat/nat.h"
 
-enum reject_reason { /* label values of l2_auth_reject_total */
-                     REJECT_MISSING_CREDENTIALS,
-                     REJECT_INVALID_API_KEY,
-                     REJECT_INVALID_COOKIE,
-                     REJECT_INVALID_JWT,
-                     REJECT_JWT_ORIGIN_MISMATCH,
-                     REJECT_REASONS,
+/* label values of l2_auth_reject_total */
+enum reject_reason {
+    REJECT_MISSING_CREDENTIALS,
+    REJECT_INVALID_API_KEY,
+    REJECT_INVALID_COOKIE,
+    REJECT_INVALID_JWT,
+    REJECT_JWT_ORIGIN_MISMATCH,
+    REJECT_REASONS,
 };
 
 enum { RTT_BUCKETS = 10 };

@@ -16,23 +16,25 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-enum ws_opcode { /* §5.2 */
-                 WS_CONTINUATION = 0x0,
-                 WS_TEXT = 0x1,
-                 WS_BINARY = 0x2,
-                 WS_CLOSE = 0x8,
-                 WS_PING = 0x9,
-                 WS_PONG = 0xa,
+/* §5.2 */
+enum ws_opcode {
+    WS_CONTINUATION = 0x0,
+    WS_TEXT = 0x1,
+    WS_BINARY = 0x2,
+    WS_CLOSE = 0x8,
+    WS_PING = 0x9,
+    WS_PONG = 0xa,
 };
 
-enum ws_close_code { /* §7.4.1 */
-                     WS_CODE_NORMAL = 1000,
-                     WS_CODE_GOING_AWAY = 1001,
-                     WS_CODE_PROTOCOL = 1002,
-                     WS_CODE_NONE = 1005, /* never on the wire: a close frame without a code */
-                     WS_CODE_BAD_DATA = 1007,
-                     WS_CODE_POLICY = 1008,
-                     WS_CODE_TOO_BIG = 1009,
+/* §7.4.1 */
+enum ws_close_code {
+    WS_CODE_NORMAL = 1000,
+    WS_CODE_GOING_AWAY = 1001,
+    WS_CODE_PROTOCOL = 1002,
+    WS_CODE_NONE = 1005, /* never on the wire: a close frame without a code */
+    WS_CODE_BAD_DATA = 1007,
+    WS_CODE_POLICY = 1008,
+    WS_CODE_TOO_BIG = 1009,
 };
 
 enum {
