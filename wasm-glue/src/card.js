@@ -1,7 +1,7 @@
 // Puts a card into a wasm instance: checks the options, lays out its memory, opens it.
 
 import { isLinear } from "./memory.js";
-import { Instance, loadModule } from "./wasm.js";
+import { Instance, loadModule, needWebAssembly } from "./wasm.js";
 
 const MAC_BYTES = 6;
 const DEFAULT_MAC = "52:54:00:12:34:56";
@@ -82,9 +82,9 @@ function checkLinear({ wasmMemory, guestBase, guestSize }) {
 
 /**
  * The region of the emulator's memory where the card lives.
- * @param {import("./memory.js").LinearMemory} linear @param {number} bytes
+ * @param {number} bytes  at least @param {import("./memory.js").LinearMemory} linear
  */
-function region({ wasmMemory, regionBase, regionBytes = bytes }, bytes) {
+function region(bytes, { wasmMemory, regionBase, regionBytes = bytes }) {
   if (regionBase === undefined) {
     const pages = Math.ceil(bytes / PAGE_BYTES);
     return { base: wasmMemory.grow(pages) * PAGE_BYTES, bytes: pages * PAGE_BYTES };
@@ -131,6 +131,7 @@ function bars({ exports, constants: c }, model) {
  * @returns {Promise<Card>}
  */
 export async function makeCard(options, env) {
+  needWebAssembly();
   const mac = parseMac(options.mac ?? DEFAULT_MAC);
   const linear = isLinear(options.memory) ? options.memory : null;
   if (linear) checkLinear(linear);
@@ -149,7 +150,7 @@ export async function makeCard(options, env) {
   if (ringsBytes === 0) throw new RangeError("ringBytes must be a multiple of 4 above 0");
   if (linear) {
     const bytes = Instance.overhead(module) + cardBytes + ringsBytes + 4 * SIGNAL_BYTES;
-    const place = region(linear, bytes);
+    const place = region(bytes, linear);
     instance = await Instance.create(module, env, { memory: linear.wasmMemory, ...place });
   }
 

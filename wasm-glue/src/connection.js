@@ -29,8 +29,14 @@ function customEvent(type, detail) {
 
 /** What a worker can be sent of the options. @param {TunnelOptions} options */
 function postable(options) {
-  const { WebSocket: _a, webSocketModule: _b, workerUrl: _c, onEvent: _d, worker: _e, ...rest } =
-    options;
+  const {
+    WebSocket: _a,
+    webSocketModule: _b,
+    workerUrl: _c,
+    onEvent: _d,
+    worker: _e,
+    ...rest
+  } = options;
   return { ...rest, url: String(options.url) };
 }
 
@@ -160,7 +166,9 @@ export class Tunnel extends EventTarget {
     const { WebSocket: given, webSocketModule } = this.#options;
     if (given) return given;
     const url = webSocketModule && String(webSocketModule);
-    const module = url ? await import(/* @vite-ignore */ /* webpackIgnore: true */ url) : globalThis;
+    const module = url
+      ? await import(/* @vite-ignore */ /* webpackIgnore: true */ url)
+      : globalThis;
     const found = module.WebSocket ?? module.default;
     if (typeof found !== "function")
       throw new Error("there is no WebSocket here: give the option WebSocket or webSocketModule");
@@ -195,14 +203,17 @@ export class Tunnel extends EventTarget {
     try {
       const { worker, listen } = await startWorker(workerUrl);
       await new Promise((resolve, reject) => {
-        listen((message) => {
-          if (message.type === "ready") resolve(undefined);
-          else if (message.type === "failed") reject(new Error(message.message));
-          else this.#heard(message, signal);
-        }, (error) => {
-          reject(error);
-          if (this.#worker) this.#fatal(error);
-        });
+        listen(
+          (message) => {
+            if (message.type === "ready") resolve(undefined);
+            else if (message.type === "failed") reject(new Error(message.message));
+            else this.#heard(message, signal);
+          },
+          (error) => {
+            reject(error);
+            if (this.#worker) this.#fatal(error);
+          },
+        );
         worker.postMessage({
           type: "start",
           rings,

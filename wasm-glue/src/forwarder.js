@@ -144,8 +144,11 @@ export class Forwarder {
       return "empty";
     }
     let refused = false;
-    const take = (/** @type {Uint8Array} */ data, /** @type {number} */ offset,
-      /** @type {number} */ length) => {
+    const take = (
+      /** @type {Uint8Array} */ data,
+      /** @type {number} */ offset,
+      /** @type {number} */ length,
+    ) => {
       // The refused frame is gone as well: it was counted, and what follows waits (§9.5).
       if (refused || tunnel?.congested) return false;
       if (!tunnel) counters.txDroppedNoTunnel++;

@@ -1,7 +1,7 @@
 // aero-nic: network cards for browser-hosted emulators.
 
-import { Nic } from "./nic.js";
 import { Tunnel } from "./connection.js";
+import { Nic } from "./nic.js";
 
 export { Nic, Tunnel };
 

@@ -60,16 +60,15 @@ export class Nic {
   static async create(options) {
     const linear = isLinear(options.memory) ? options.memory : null;
     const memory = linear || !options.memory ? noMemory : guestMemory(options.memory);
-    /** @type {Nic | undefined} */
-    let nic;
+    /** @type {Nic} */
+    let nic; // the model may call irq() while it is opened
     const card = await makeCard(options, {
-      dma_read: (/** @type {number[]} */ ...a) => Number(nic?.#dma("read", a)),
-      dma_write: (/** @type {number[]} */ ...a) => Number(nic?.#dma("write", a)),
-      dma_written: (/** @type {number[]} */ _, ...[low, high, bytes]) =>
-        linear?.written?.(join(low, high), bytes),
+      dma_read: (/** @type {number[]} */ ...a) => Number(nic.#dma("read", a)),
+      dma_write: (/** @type {number[]} */ ...a) => Number(nic.#dma("write", a)),
+      dma_written: (/** @type {number[]} */ ...a) => linear?.written?.(join(a[1], a[2]), a[3]),
       irq: (/** @type {number} */ _, /** @type {number} */ level) =>
         nic?.onInterrupt?.(level !== 0),
-      tx_full: () => Number(nic?.#port?.full() ?? false),
+      tx_full: () => Number(nic.#port?.full() ?? false),
       now_ms: () => performance.now(),
     });
     nic = new Nic(card);
@@ -167,7 +166,9 @@ export class Nic {
     const card = this.#slot();
     if (this.#port) throw new Error("a tunnel takes the frames of this Nic");
     const bytes = this.#exports.nic_take(card);
-    return bytes < 0 ? null : this.#made.instance.bytes(this.#exports.nic_area(card), bytes).slice();
+    return bytes < 0
+      ? null
+      : this.#made.instance.bytes(this.#exports.nic_area(card), bytes).slice();
   }
 
   /** The cable is in. */

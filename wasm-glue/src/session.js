@@ -189,7 +189,8 @@ export class Session {
   #checkIdle(idleMs) {
     const leftMs = this.#lastAliveAt + idleMs - this.#timers.now();
     this.#idleTimer = null;
-    if (leftMs > 0) this.#idleTimer = this.#timers.setTimeout(() => this.#checkIdle(idleMs), leftMs);
+    if (leftMs > 0)
+      this.#idleTimer = this.#timers.setTimeout(() => this.#checkIdle(idleMs), leftMs);
     else {
       this.#error(new Error("nothing came through the tunnel for too long"));
       this.#socket?.close();

@@ -34,7 +34,8 @@ export const systemTimers = {
 /** @param {unknown} data @returns {Uint8Array | null} */
 function binary(data) {
   if (data instanceof ArrayBuffer) return new Uint8Array(data);
-  if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  if (ArrayBuffer.isView(data))
+    return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   return null; // text: dropped silently (§6)
 }
 
@@ -77,7 +78,7 @@ export class TunnelSocket {
     // returned, and Ethernet frames gain nothing. Browsers ignore it.
     const options = { perMessageDeflate: false };
     this.#client.connecting(this.#timers.now());
-    // @ts-ignore the standard constructor has two parameters
+    // @ts-expect-error the standard constructor has two parameters
     const ws = new this.#WebSocket(url, protocols, options);
     this.#ws = ws;
     ws.binaryType = "arraybuffer";

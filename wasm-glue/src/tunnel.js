@@ -102,8 +102,16 @@ export class TunnelClient {
   #arguments() {
     const o = this.#options;
     const seed = Math.floor(this.#random() * 2 ** 32) | 0;
-    return [o.maxQueuedBytes, o.maxFrameSize, o.maxControlSize, o.keepaliveMinMs,
-      o.keepaliveMaxMs, o.errorIntervalMs, seed, o.extensions ? 1 : 0];
+    return [
+      o.maxQueuedBytes,
+      o.maxFrameSize,
+      o.maxControlSize,
+      o.keepaliveMinMs,
+      o.keepaliveMaxMs,
+      o.errorIntervalMs,
+      seed,
+      o.extensions ? 1 : 0,
+    ];
   }
 
   /** A fresh client: one is never used for a second connection (§9.3). */

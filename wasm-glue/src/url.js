@@ -16,7 +16,9 @@ const BOOTSTRAP_MAX_BYTES = 1 << 20;
 /** Throws a RangeError for a credential that cannot travel as asked. @param {Credential} given */
 export function checkCredential({ token, tokenTransport = "query" }) {
   if (!["query", "subprotocol", "both"].includes(tokenTransport))
-    throw new RangeError(`tokenTransport must be query, subprotocol or both, not ${tokenTransport}`);
+    throw new RangeError(
+      `tokenTransport must be query, subprotocol or both, not ${tokenTransport}`,
+    );
   if (token && tokenTransport !== "query" && !TCHAR.test(token))
     throw new RangeError('this token cannot be sent as a subprotocol: use tokenTransport: "query"');
 }

@@ -47,6 +47,11 @@ async function fetchBytes(url) {
   return response.arrayBuffer();
 }
 
+export function needWebAssembly() {
+  if (typeof WebAssembly !== "object")
+    throw new Error("aero-nic needs WebAssembly, which is not available here");
+}
+
 /** @type {Map<string, Promise<WebAssembly.Module>>} */
 const compiled = new Map();
 
@@ -57,8 +62,7 @@ const compiled = new Map();
  * @returns {Promise<WebAssembly.Module>}
  */
 export async function loadModule(variant, options = {}) {
-  if (typeof WebAssembly !== "object")
-    throw new Error("aero-nic needs WebAssembly, which is not available here");
+  needWebAssembly();
   const given = options.wasmModule;
   if (given instanceof WebAssembly.Module) return given;
   if (given?.[variant]) return given[variant];

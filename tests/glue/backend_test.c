@@ -1,0 +1,245 @@
+/* The ring back end of a card (spec/net-rings.md §4, design.md §6). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "backend.h"
+
+enum { RING_BYTES = 64, SPARE_BYTES = 128, FRAME_MAX = 40, FRAMES_KEPT = 8 };
+
+struct card { /* what a card does with the frames it is offered */
+    uint32_t taken;
+    uint32_t bytes[FRAMES_KEPT];
+    uint32_t room; /* frames until it says hold */
+};
+
+struct world {
+    uint32_t memory[128];
+    uint8_t spare[SPARE_BYTES];
+    struct backend backend;
+    struct ring tunnel_tx, tunnel_rx; /* the other ends */
+    struct card card;
+    uint32_t asked; /* times make_room() was called */
+    bool drains;
+};
+
+static bool make_room(void *context)
+{
+    struct world *w = context;
+
+    w->asked++;
+    if (w->drains)
+        ring_drain(&w->tunnel_tx);
+    return w->drains;
+}
+
+static enum backend_offer offer(void *context, const uint8_t *frame, uint32_t bytes)
+{
+    struct card *card = context;
+
+    (void)frame;
+    if (card->room == 0)
+        return BACKEND_HOLD;
+    card->room--;
+    card->bytes[card->taken++ % FRAMES_KEPT] = bytes;
+    return BACKEND_DONE;
+}
+
+static int setup(void **state)
+{
+    static struct world w;
+    const struct ring_spec queues[] = {{RING_KIND_NET_TX, RING_BYTES},
+                                       {RING_KIND_NET_RX, RING_BYTES}};
+
+    w = (struct world){.card.room = FRAMES_KEPT};
+    const size_t bytes = ring_buffer_bytes(queues, 2);
+
+    assert_true(bytes <= sizeof w.memory);
+    assert_int_equal(ring_build(w.memory, bytes, queues, 2), 0);
+    assert_int_equal(ring_open(&w.backend.tx, w.memory, bytes, RING_KIND_NET_TX, 0), 0);
+    assert_int_equal(ring_open(&w.backend.rx, w.memory, bytes, RING_KIND_NET_RX, 0), 0);
+    w.tunnel_tx = w.backend.tx;
+    w.tunnel_rx = w.backend.rx;
+    w.backend.spare = w.spare;
+    w.backend.spare_bytes = SPARE_BYTES;
+    w.backend.frame_max_bytes = FRAME_MAX;
+    *state = &w;
+    return 0;
+}
+
+static void send(struct world *w, uint8_t byte, uint32_t bytes)
+{
+    uint8_t *room = backend_frame_begin(&w->backend, bytes);
+
+    assert_non_null(room);
+    memset(room, byte, bytes);
+    backend_frame_end(&w->backend, bytes);
+}
+
+static void push(struct world *w, uint32_t bytes)
+{
+    const uint8_t record[RING_BYTES] = {0};
+
+    assert_int_equal(ring_push(&w->tunnel_rx, record, bytes), 0);
+}
+
+/* §4.1: tx_pushed_frames, tx_pushed_bytes: frame written to NET_TX. */
+static void a_sent_frame_is_in_net_tx(void **state)
+{
+    struct world *w = *state;
+    uint8_t got[RING_BYTES];
+
+    send(w, 0x5a, 20);
+    assert_int_equal(ring_pop(&w->tunnel_tx, got, sizeof got), 20);
+    assert_int_equal(got[19], 0x5a);
+    assert_int_equal(w->backend.stats.tx_pushed_frames, 1);
+    assert_int_equal(w->backend.stats.tx_pushed_bytes, 20);
+}
+
+/* nic/host.h: or lets it go by never calling frame_end(). */
+static void a_frame_never_ended_leaves_no_trace(void **state)
+{
+    struct world *w = *state;
+
+    assert_non_null(backend_frame_begin(&w->backend, 20));
+    assert_false(ring_has_data(&w->tunnel_tx));
+    send(w, 1, 30);
+    assert_int_equal(ring_pop(&w->tunnel_tx, w->spare, SPARE_BYTES), 30);
+    assert_false(ring_has_data(&w->tunnel_tx));
+}
+
+/* design.md §6: drop with a counter, as a wire does; the newest one. */
+static void full_drops_the_newest_frame(void **state)
+{
+    struct world *w = *state;
+    uint8_t got[RING_BYTES];
+
+    send(w, 1, 28);
+    send(w, 2, 28);
+    send(w, 3, 28);
+    assert_int_equal(w->backend.stats.tx_dropped_full, 1);
+    assert_int_equal(w->backend.stats.tx_dropped_full_bytes, 28);
+    assert_int_equal(ring_pop(&w->tunnel_tx, got, sizeof got), 28);
+    assert_int_equal(got[0], 1);
+    assert_int_equal(ring_pop(&w->tunnel_tx, got, sizeof got), 28);
+    assert_int_equal(got[0], 2);
+    assert_int_equal(ring_pop(&w->tunnel_tx, got, sizeof got), RING_ERR_EMPTY);
+}
+
+static void room_made_in_time_saves_the_frame(void **state)
+{
+    struct world *w = *state;
+
+    w->backend.make_room = make_room;
+    w->backend.context = w;
+    send(w, 1, 28);
+    send(w, 2, 28);
+    send(w, 3, 28); /* nobody drains */
+    assert_int_equal(w->asked, 1);
+    assert_int_equal(w->backend.stats.tx_dropped_full, 1);
+    w->drains = true;
+    send(w, 4, 28);
+    assert_int_equal(w->backend.stats.tx_dropped_full, 1);
+    assert_int_equal(ring_pop(&w->tunnel_tx, w->spare, SPARE_BYTES), 28);
+    assert_int_equal(w->spare[0], 4);
+}
+
+/* §4: producer, larger frame: drop and count; never truncate. */
+static void oversize_is_counted_by_itself(void **state)
+{
+    struct world *w = *state;
+
+    send(w, 1, FRAME_MAX + 1);
+    assert_false(ring_has_data(&w->tunnel_tx));
+    assert_int_equal(w->backend.stats.tx_dropped_oversize, 1);
+    assert_int_equal(w->backend.stats.tx_dropped_oversize_bytes, FRAME_MAX + 1);
+    assert_null(backend_frame_begin(&w->backend, SPARE_BYTES + 1));
+}
+
+/* §4.3: the receive budget bounds the number of polls. */
+static void delivers_up_to_the_budget_in_order(void **state)
+{
+    struct world *w = *state;
+
+    push(w, 4);
+    push(w, 8);
+    push(w, 12);
+    assert_int_equal(backend_deliver(&w->backend, 0, offer, &w->card), 0);
+    assert_int_equal(backend_deliver(&w->backend, 2, offer, &w->card), 2);
+    assert_true(backend_has_frames(&w->backend));
+    assert_int_equal(backend_deliver(&w->backend, 2, offer, &w->card), 1);
+    assert_false(backend_has_frames(&w->backend));
+    assert_int_equal(w->card.bytes[0], 4);
+    assert_int_equal(w->card.bytes[1], 8);
+    assert_int_equal(w->card.bytes[2], 12);
+    assert_int_equal(w->backend.stats.rx_popped_frames, 3);
+    assert_int_equal(w->backend.stats.rx_popped_bytes, 24);
+}
+
+/* guest.md §4: never drop for lack of descriptors, hold the frame until RDT moves. */
+static void a_held_frame_stays_the_oldest(void **state)
+{
+    struct world *w = *state;
+
+    push(w, 4);
+    push(w, 8);
+    w->card.room = 1;
+    assert_int_equal(backend_deliver(&w->backend, 9, offer, &w->card), 1);
+    assert_int_equal(w->backend.stats.rx_held, 1);
+    assert_false(backend_has_frames(&w->backend)); /* nothing one could do now */
+    assert_true(ring_has_data(&w->tunnel_rx));
+    w->card.room = 1;
+    assert_int_equal(backend_deliver(&w->backend, 9, offer, &w->card), 1);
+    assert_int_equal(w->card.bytes[1], 8);
+}
+
+/* §4: consumer, larger record: drop, count, go on. */
+static void an_oversized_record_is_dropped_and_counted(void **state)
+{
+    struct world *w = *state;
+
+    push(w, FRAME_MAX + 4);
+    push(w, 8);
+    assert_int_equal(backend_deliver(&w->backend, 9, offer, &w->card), 2);
+    assert_int_equal(w->card.taken, 1);
+    assert_int_equal(w->backend.stats.rx_dropped_oversize, 1);
+    assert_int_equal(w->backend.stats.rx_dropped_oversize_bytes, FRAME_MAX + 4);
+}
+
+/* §3.6: counts rx_corrupt, sets rx_broken and never reads that ring again. */
+static void a_corrupt_ring_is_never_read_again(void **state)
+{
+    struct world *w = *state;
+
+    w->tunnel_rx.words[2] = 2 * RING_BYTES; /* tail_commit: more than the ring holds */
+    assert_int_equal(backend_deliver(&w->backend, 9, offer, &w->card), 0);
+    assert_int_equal(w->backend.stats.rx_corrupt, 1);
+    assert_int_equal(w->backend.stats.rx_broken, 1);
+    w->tunnel_rx.words[0] = w->tunnel_rx.words[1] = w->tunnel_rx.words[2] = 0;
+    push(w, 8);
+    assert_int_equal(backend_deliver(&w->backend, 9, offer, &w->card), 0);
+    assert_false(backend_has_frames(&w->backend));
+    send(w, 1, 20); /* the other direction goes on */
+    assert_true(ring_has_data(&w->tunnel_tx));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(a_sent_frame_is_in_net_tx, setup),
+        cmocka_unit_test_setup(a_frame_never_ended_leaves_no_trace, setup),
+        cmocka_unit_test_setup(full_drops_the_newest_frame, setup),
+        cmocka_unit_test_setup(room_made_in_time_saves_the_frame, setup),
+        cmocka_unit_test_setup(oversize_is_counted_by_itself, setup),
+        cmocka_unit_test_setup(delivers_up_to_the_budget_in_order, setup),
+        cmocka_unit_test_setup(a_held_frame_stays_the_oldest, setup),
+        cmocka_unit_test_setup(an_oversized_record_is_dropped_and_counted, setup),
+        cmocka_unit_test_setup(a_corrupt_ring_is_never_read_again, setup),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
