@@ -1,0 +1,179 @@
+/* l2-proxy.md §5.3: ICMP. */
+#include "nat_world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static int open_leased(void **state)
+{
+    struct nat_world *world = calloc(1, sizeof *world);
+
+    world_open(world);
+    *state = world;
+    return 0;
+}
+
+static int close_world(void **state)
+{
+    world_close(*state);
+    free(*state);
+    return 0;
+}
+
+static void send_echo(struct nat_world *world, const uint8_t *to, uint32_t data_bytes)
+{
+    uint8_t *icmp = calloc(1, ICMP_HEADER_BYTES + data_bytes);
+
+    icmp[0] = 8;
+    be16_put(icmp + 4, 0x1234);
+    for (uint32_t i = 0; i < data_bytes; i++)
+        icmp[ICMP_HEADER_BYTES + i] = (uint8_t)i;
+    be16_put(icmp + ICMP_CHECKSUM_AT,
+             checksum_finish(checksum_add(0, icmp, ICMP_HEADER_BYTES + data_bytes)));
+    world_send_ipv4(world, to, IP_PROTOCOL_ICMP, icmp, ICMP_HEADER_BYTES + data_bytes);
+    free(icmp);
+}
+
+/* §5.3: the worked request and reply. */
+static void a_ping_to_the_gateway_has_the_worked_bytes(void **state)
+{
+    struct nat_world *world = *state;
+    uint8_t icmp[64];
+    uint8_t expected[64];
+    const uint32_t bytes = world_hex("0800 5435 1234 0001 6162636465666768", icmp, sizeof icmp);
+
+    world_hex("0000 5c35 1234 0001 6162636465666768", expected, sizeof expected);
+    world_send_ipv4(world, world_gateway, IP_PROTOCOL_ICMP, icmp, bytes);
+    const struct world_packet reply = world_next_ipv4(world);
+
+    assert_int_equal(reply.protocol, IP_PROTOCOL_ICMP);
+    assert_int_equal(reply.bytes, bytes);
+    assert_memory_equal(reply.payload, expected, bytes);
+    assert_memory_equal(reply.source, world_gateway, 4);
+    assert_memory_equal(reply.destination, world_guest, 4);
+    /* §5: TTL 64, DF set. */
+    assert_int_equal(reply.ttl, 64);
+    assert_int_equal(reply.fragment, IPV4_FLAG_DF);
+}
+
+/* §5.3: the same data, whatever its length; an odd one has its checksum, too. */
+static void a_ping_of_any_size_comes_back_whole(void **state)
+{
+    struct nat_world *world = *state;
+    static const uint32_t sizes[] = {0, 1, 7, 56, 1471, 1472};
+
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        send_echo(world, world_gateway, sizes[i]);
+        const struct world_packet reply = world_next_ipv4(world);
+
+        assert_int_equal(reply.bytes, ICMP_HEADER_BYTES + sizes[i]);
+        assert_int_equal(checksum_fold(checksum_add(0, reply.payload, reply.bytes)), 0xffff);
+        for (uint32_t k = 0; k < sizes[i]; k++)
+            assert_int_equal(reply.payload[ICMP_HEADER_BYTES + k], (uint8_t)k);
+    }
+}
+
+/* §5.3: a reply above the MTU leaves as fragments (RFC 791 §3.2), none above it. */
+static void a_large_reply_is_fragmented(void **state)
+{
+    struct nat_world *world = *state;
+    uint8_t datagram[65536];
+    uint32_t at = 0;
+
+    send_echo(world, world_gateway, 1473); /* the guest's own frame may be this long: limit 2048 */
+    const struct world_packet first = world_next_ipv4(world);
+    const struct world_packet second = world_next_ipv4(world);
+
+    world_expect_nothing(world);
+    assert_int_equal(first.fragment, IPV4_FLAG_MF);
+    assert_int_equal(first.bytes, 1480);
+    assert_int_equal(second.fragment, 1480 / 8);
+    assert_int_equal(first.id, second.id);
+    memcpy(datagram, first.payload, first.bytes);
+    at += first.bytes;
+    memcpy(datagram + at, second.payload, second.bytes);
+    at += second.bytes;
+    assert_int_equal(at, ICMP_HEADER_BYTES + 1473);
+    assert_int_equal(checksum_fold(checksum_add(0, datagram, at)), 0xffff);
+}
+
+/* §5.3: other destinations: silent. */
+static void a_ping_to_the_world_stays_unanswered(void **state)
+{
+    struct nat_world *world = *state;
+
+    send_echo(world, world_server, 8);
+    send_echo(world, (const uint8_t[]){10, 0, 2, 3}, 8);
+    send_echo(world, (const uint8_t[]){10, 0, 2, 255}, 8);
+    world_expect_nothing(world);
+}
+
+/* §5: ICMP checksums are verified. */
+static void a_bad_checksum_is_dropped_and_counted(void **state)
+{
+    struct nat_world *world = *state;
+    uint8_t icmp[16] = {8, 0, 0x54, 0x36, 0x12, 0x34, 0, 1, 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'};
+
+    world_send_ipv4(world, world_gateway, IP_PROTOCOL_ICMP, icmp, sizeof icmp);
+    world_expect_nothing(world);
+    assert_int_equal(world->metrics.guest_bad_checksum_total, 1);
+}
+
+/* quirks §4 (CVE-2020-10756): an ICMP message cut inside its header. */
+static void a_short_message_is_dropped(void **state)
+{
+    struct nat_world *world = *state;
+    const uint8_t icmp[8] = {8, 0, 0xf7, 0xff};
+
+    for (uint32_t cut = 0; cut < 8; cut++)
+        world_send_ipv4(world, world_gateway, IP_PROTOCOL_ICMP, icmp, cut);
+    world_expect_nothing(world);
+    assert_int_equal(world->metrics.guest_malformed_total, 8);
+}
+
+/* RFC 792: a packet that would leave with TTL 0 brings a time-exceeded from the gateway, which
+ * quotes its header and first eight bytes; one for the gateway itself is served. */
+static void ttl_is_honoured(void **state)
+{
+    struct nat_world *world = *state;
+    uint8_t frame[64];
+    const uint8_t udp[8] = {0x11, 0x22, 0x82, 0x9a, 0, 8, 0, 0};
+    const uint32_t bytes =
+        world_build_ipv4(world, frame, world_guest, world_server, IP_PROTOCOL_UDP, udp, 8);
+    uint8_t *ip = frame + ETH_HEADER_BYTES;
+
+    ip[IPV4_TTL_AT] = 1;
+    be16_put(ip + IPV4_CHECKSUM_AT, 0);
+    be16_put(ip + IPV4_CHECKSUM_AT, checksum_finish(checksum_add(0, ip, 20)));
+    world_input(world, frame, bytes);
+    const struct world_packet error = world_next_ipv4(world);
+
+    assert_int_equal(world->socket_count, 0);
+    assert_memory_equal(error.source, world_gateway, 4);
+    assert_int_equal(error.bytes, 8 + 20 + 8);
+    assert_int_equal(error.payload[0], 11);
+    assert_int_equal(error.payload[1], 0);
+    assert_int_equal(checksum_fold(checksum_add(0, error.payload, error.bytes)), 0xffff);
+    assert_memory_equal(error.payload + 8 + IPV4_SOURCE_AT, world_guest, 4);
+    assert_memory_equal(error.payload + 8 + IPV4_DESTINATION_AT, world_server, 4);
+    assert_memory_equal(error.payload + 8 + 20, udp, 8);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_leased, close_world)
+    const struct CMUnitTest tests[] = {
+        TEST(a_ping_to_the_gateway_has_the_worked_bytes),
+        TEST(a_ping_of_any_size_comes_back_whole),
+        TEST(a_large_reply_is_fragmented),
+        TEST(a_ping_to_the_world_stays_unanswered),
+        TEST(a_bad_checksum_is_dropped_and_counted),
+        TEST(a_short_message_is_dropped),
+        TEST(ttl_is_honoured),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
