@@ -9,7 +9,7 @@ const root = new URL("../../", import.meta.url);
 const v86Wasm = createRequire(import.meta.url).resolve("v86/build/v86.wasm");
 
 /** What halves the boot: no self tests, no probing for hardware that v86 does not have. */
-const linuxOptions = [
+export const linuxOptions = [
   "console=ttyS0 tsc=reliable mitigations=off random.trust_cpu=on quiet loglevel=0",
   "cryptomgr.notests noisapnp",
   "initcall_blacklist=crypto_kdf108_init,load_system_certificate_list,init_kprobe_trace,software_resume",
@@ -48,7 +48,7 @@ export class Guest {
   /**
    * @param {object} options
    * @param {string} [options.kernel]  product of scripts/guest to boot
-   * @param {string} [options.initrd]  "" for none
+   * @param {string | Uint8Array} [options.initrd]  product of scripts/guest, or bytes
    * @param {string} [options.append]  added to the kernel command line
    * @param {string} [options.cmdline]  instead of the usual kernel command line
    * @param {number} [options.memoryBytes]
@@ -63,7 +63,7 @@ export class Guest {
       wasm_path: v86Wasm,
       bios: { buffer: imageFile("bios.bin") },
       bzimage: { buffer: imageFile(kernel) },
-      initrd: initrd === "" ? undefined : { buffer: imageFile(initrd) },
+      initrd: { buffer: typeof initrd === "string" ? imageFile(initrd) : initrd.slice().buffer },
       cmdline: options.cmdline ?? `${linuxOptions} ${append}`.trim(),
       memory_size: options.memoryBytes ?? 128 << 20,
       initial_state: options.state === undefined ? undefined : { buffer: options.state },

@@ -20,6 +20,7 @@ export class World {
    * @param {object} options
    * @param {string} [options.model]  of the card
    * @param {object} [options.guest]  options of Guest
+   * @param {() => Promise<{ port: number, close: () => Promise<void> }>} [options.startSite]
    * @param {object} [options.tunnel]  more options of connectTunnel()
    * @param {Record<string, string>} [options.proxy]  more settings of the proxy
    */
@@ -35,7 +36,7 @@ export class World {
   }
 
   async #open(options) {
-    this.site = await startSampleSite();
+    this.site = await (options.startSite ?? startSampleSite)();
     this.#closers.push(() => this.site.close());
     this.proxy = await ProxyProcess.start({
       AERO_L2_OPEN: "1",
