@@ -69,9 +69,11 @@ export async function withPage(browser, { expected = [], before }, story) {
     assert.deepEqual(errors, [], "the page logged errors");
   } catch (error) {
     await page.screenshot({ path: picturePath("failed.png") }).catch(() => {});
-    const seen = await page
-      .evaluate(() => document.body.textContent)
-      .catch((why) => `(no page: ${why.message})`);
+    const parts = page.locator(".hops, .notices, #boot, .xterm-rows > div, .counters, .facts");
+    const seen = await parts.allTextContents().then(
+      (texts) => texts.map((text) => text.replace(/\s+/g, " ").trim()).join("\n"),
+      (why) => `(no page: ${why.message})`,
+    );
     error.message += `\n--- the page said\n${seen}\n--- it logged\n${errors.join("\n")}`;
     throw error;
   } finally {

@@ -15,8 +15,9 @@ const MIB = 1024 * 1024;
 const COMMANDS = {
   "do-fetch": `wget -qO- ${SITE}/hello`,
   "do-download": `time wget -qO /dev/null '${SITE}/blob?bytes=${16 * MIB}'`,
+  // Dots, since busybox wget stops at a NUL.
   "do-upload":
-    `head -c ${16 * MIB} /dev/zero >/tmp/up; ` +
+    "dd if=/dev/zero bs=1M count=16 2>/dev/null | tr '\\0' . >/tmp/up; " +
     `time wget -qO- --post-file=/tmp/up ${SITE}/upload; rm /tmp/up`,
 };
 const KILL_LINE = "\x15"; // Ctrl-U: whatever stood on the line already is not run
