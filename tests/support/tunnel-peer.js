@@ -1,0 +1,85 @@
+// A Linux kernel as the guest of the real proxy: programs of tests/bench, run and read.
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { ProxyProcess } from "./proxy.js";
+
+const SITE = "203.0.113.10"; // TEST-NET-3: belongs to nobody
+const SITE_PORT = 80;
+const EXIT_SKIP = 77;
+
+const build = process.env.AERO_BUILD_DIR ?? fileURLToPath(new URL("../../build", import.meta.url));
+const program = (name) => `${build}/tests/${name}`;
+
+/** Runs to the end. @returns {Promise<{ status: number, output: string }>} */
+function run(file, args) {
+  const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text) => {
+      output += text;
+    });
+  }
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (status) => resolve({ status, output }));
+  });
+}
+
+function parse(result) {
+  const line = result.output.split("\n").find((text) => text.startsWith("{"));
+  return line ? JSON.parse(line) : { ok: false, status: result.status, output: result.output };
+}
+
+/** The load server, the proxy, and as many guests as are asked for. */
+export class PeerWorld {
+  #server;
+  #port;
+
+  /** @param {Record<string, string>} environment  more settings of the proxy */
+  static async open(environment = {}) {
+    const world = new PeerWorld();
+    world.#server = spawn(program("tcp_load"), ["serve"], { stdio: ["pipe", "pipe", "inherit"] });
+    world.#port = await new Promise((resolve, reject) => {
+      world.#server.once("error", reject);
+      world.#server.stdout.once("data", (text) => resolve(Number(/port (\d+)/.exec(text)[1])));
+    });
+    world.proxy = await ProxyProcess.start({
+      AERO_L2_OPEN: "1",
+      AERO_L2_INSECURE_ALLOW_NO_AUTH: "1",
+      AERO_L2_TCP_FORWARD: `${SITE}:${SITE_PORT}=127.0.0.1:${world.#port}`,
+      ...environment,
+    });
+    return world;
+  }
+
+  /** Any program inside a new guest. @param {string[]} command */
+  guest(command, options = []) {
+    const { host } = new URL(this.proxy.http("/"));
+    return run(program("tunnel_peer"), ["--proxy", host, ...options, "--", ...command]);
+  }
+
+  /**
+   * A checked transfer by a guest: "down", "up" or "half".
+   * @param {{ kind: string, bytes: number, flows?: number, options?: string[] }} what
+   */
+  async transfer({ kind, bytes, flows = 1, options = [] }) {
+    const load = [program("tcp_load"), kind, SITE, String(SITE_PORT), String(bytes), String(flows)];
+    return parse(await this.guest(load, options));
+  }
+
+  /** The same without proxy, over loopback: the limit. */
+  async raw({ kind, bytes, flows = 1 }) {
+    const args = [kind, "127.0.0.1", String(this.#port), String(bytes), String(flows)];
+    return parse(await run(program("tcp_load"), args));
+  }
+
+  /** False when the system lets nobody make a tap in a namespace. */
+  async isPossible() {
+    return (await this.guest(["true"])).status !== EXIT_SKIP;
+  }
+
+  async close() {
+    await this.proxy?.stop();
+    this.#server.stdin.end();
+  }
+}
