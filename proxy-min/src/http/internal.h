@@ -31,7 +31,10 @@ struct tunnel {
     struct http *http;
     struct MHD_UpgradeResponseHandle *upgrade; /* NULL before the socket is ours */
     struct limit_entry *address, *session;     /* NULL: not limited */
-    bool handed_over;
+    bool handed_over;                          /* to a worker: released when it comes back */
+    bool counted;                              /* in l2_sessions_active */
+    /* It is freed when its places were given back and libmicrohttpd's request is over. */
+    bool released, forgotten;
 };
 
 struct http {
@@ -80,7 +83,10 @@ void limit_give(struct limit_entry **table, struct limit_entry *entry);
 /* upgrade.c */
 enum MHD_Result upgrade_request(struct http *http, struct MHD_Connection *connection,
                                 const char *version, void **request_context);
+/* Gives its places in the limits back. */
 void tunnel_release(struct tunnel *tunnel);
+/* libmicrohttpd's request is over and holds it no longer. */
+void tunnel_forget(struct tunnel *tunnel);
 
 /* server.c */
 enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, const char *type,

@@ -118,7 +118,6 @@ static enum MHD_Result on_request(void *context, struct MHD_Connection *connecti
     return answer(connection, MHD_HTTP_OK, plain_text, "");
 }
 
-/* The connection ended between the 101 being queued and being sent. */
 static void on_completed(void *context, struct MHD_Connection *connection, void **request_context,
                          enum MHD_RequestTerminationCode code)
 {
@@ -128,8 +127,8 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
     (void)connection;
     (void)code;
     *request_context = NULL;
-    if (tunnel != NULL && !tunnel->handed_over)
-        tunnel_release(tunnel);
+    if (tunnel != NULL)
+        tunnel_forget(tunnel);
 }
 
 static uint64_t now_ms(void)

@@ -246,6 +246,12 @@ static bool check_auth(struct http *http, struct MHD_Connection *connection,
     return false;
 }
 
+static void tunnel_free(struct tunnel *tunnel)
+{
+    free(tunnel->ticket.extra);
+    free(tunnel);
+}
+
 /* Checks 7 to 9: a tunnel with its places taken, or NULL and a refusal. */
 static struct tunnel *take_places(struct http *http, struct MHD_Connection *connection,
                                   const struct auth_outcome *outcome, enum MHD_Result *result)
@@ -277,7 +283,7 @@ static struct tunnel *take_places(struct http *http, struct MHD_Connection *conn
     } else {
         return tunnel;
     }
-    tunnel_release(tunnel);
+    tunnel_forget(tunnel);
     return NULL;
 }
 
@@ -288,8 +294,20 @@ void tunnel_release(struct tunnel *tunnel)
     limit_give(&http->addresses, tunnel->address);
     limit_give(&http->sessions, tunnel->session);
     http->tunnels--;
-    free(tunnel->ticket.extra);
-    free(tunnel);
+    if (tunnel->counted)
+        atomic_fetch_sub_explicit(&http->metrics->sessions_active, 1, memory_order_relaxed);
+    tunnel->released = true;
+    if (tunnel->forgotten)
+        tunnel_free(tunnel);
+}
+
+void tunnel_forget(struct tunnel *tunnel)
+{
+    tunnel->forgotten = true;
+    if (!tunnel->handed_over) /* the connection ended before the 101 was sent */
+        tunnel_release(tunnel);
+    else if (tunnel->released)
+        tunnel_free(tunnel);
 }
 
 /* The 101 has been sent: the socket is ours. */
@@ -332,6 +350,11 @@ static enum MHD_Result accept_upgrade(struct MHD_Connection *connection, struct 
     const enum MHD_Result queued =
         MHD_queue_response(connection, MHD_HTTP_SWITCHING_PROTOCOLS, response);
     MHD_destroy_response(response);
+    if (queued == MHD_YES) { /* before the client can see the 101 */
+        tunnel->counted = true;
+        atomic_fetch_add_explicit(&tunnel->http->metrics->sessions_active, 1, memory_order_relaxed);
+        metric_add(&tunnel->http->metrics->sessions_total, 1);
+    }
     return queued;
 }
 

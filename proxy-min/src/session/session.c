@@ -104,8 +104,6 @@ struct session *session_open(const struct session_env *env, int fd, const uint8_
     session->timer.data = session;
     session->poll_events = UV_READABLE;
     uv_poll_start(&session->poll, session->poll_events, on_poll);
-    atomic_fetch_add_explicit(&env->metrics->sessions_active, 1, memory_order_relaxed);
-    metric_add(&env->metrics->sessions_total, 1);
 
     for (size_t at = 0; at < extra_bytes && session->state == SESSION_OPEN;) {
         /* The head buffer of the listener is smaller than the read buffer; see http/. */
@@ -141,7 +139,6 @@ void session_end(struct session *session)
     uv_close((uv_handle_t *)&session->timer, on_handle_closed);
     /* The listener closes the descriptor a moment later; the peer should not wait for that. */
     shutdown(session->fd, SHUT_RDWR);
-    atomic_fetch_sub_explicit(&session->env->metrics->sessions_active, 1, memory_order_relaxed);
     session->env->ended(session->env->context, session);
 }
 
