@@ -26,6 +26,7 @@ export class Pump {
   #session;
   #client;
   #arrived;
+  #announcedFrames = 0;
 
   /**
    * @param {object} parts
@@ -56,7 +57,7 @@ export class Pump {
           on.state(state);
         },
         frame: (frame) => this.#forwarder.receive(frame),
-        frames: () => on.arrived(),
+        frames: () => this.#announce(),
       },
     });
     this.#session = session;
@@ -95,15 +96,21 @@ export class Pump {
 
   /** Moves what is there, and sends it. @returns {import("./forwarder.js").Outcome} */
   turn() {
-    const arrivedBefore = this.#forwarder.rxFrames;
     /** @type {import("./forwarder.js").Outcome} */
     let outcome = "more";
     for (let round = 0; round < ROUNDS && outcome === "more"; round++) {
       outcome = this.#forwarder.tick();
       this.#session.flush();
     }
-    if (this.#forwarder.rxFrames !== arrivedBefore) this.#arrived();
+    this.#announce();
     return outcome;
+  }
+
+  #announce() {
+    const { rxFrames } = this.#forwarder;
+    if (rxFrames === this.#announcedFrames) return;
+    this.#announcedFrames = rxFrames;
+    this.#arrived();
   }
 
   /** A snapshot that can be posted. */

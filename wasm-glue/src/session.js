@@ -42,6 +42,7 @@ export class Session {
   /** @type {any} */ #retryTimer = null;
   /** @type {any} */ #idleTimer = null;
   #lastErrorAt = -Infinity;
+  #lastAliveAt = 0;
   #starts = 0;
   #stats = {
     rttMs: /** @type {number | null} */ (null),
@@ -123,25 +124,26 @@ export class Session {
 
   async #find() {
     const { url, bootstrap: wanted, token, tokenTransport } = this.#options;
-    let base = url;
+    /** @type {{ url: string, maxFrameSize?: number, maxControlSize?: number }} */
+    let found = { url };
     if (wanted) {
       try {
-        base = (await bootstrap(typeof wanted === "string" ? wanted : url)).url;
+        found = await bootstrap(typeof wanted === "string" ? wanted : url);
       } catch (error) {
         // The direct address may work all the same (§9.4, 4).
         this.#error(error instanceof Error ? error : new Error(String(error)));
       }
     }
-    return tunnelEndpoint(base, { token, tokenTransport });
+    return { endpoint: tunnelEndpoint(found.url, { token, tokenTransport }), limits: found };
   }
 
   async #connect() {
     const start = ++this.#starts;
     this.#setState("connecting");
     try {
-      const endpoint = await this.#find();
+      const { endpoint, limits } = await this.#find();
       if (start !== this.#starts) return;
-      this.#client.reset();
+      this.#client.reset(limits);
       this.#socket = new TunnelSocket({
         endpoint,
         client: this.#client,
@@ -182,8 +184,6 @@ export class Session {
     this.#lastAliveAt = this.#timers.now();
     this.#idleTimer ??= this.#timers.setTimeout(() => this.#checkIdle(idleMs), idleMs);
   }
-
-  #lastAliveAt = 0;
 
   /** @param {number} idleMs */
   #checkIdle(idleMs) {

@@ -57,10 +57,11 @@ export class TunnelClient {
   /** @type {any} */ #exports;
   #instance;
   #options;
-  #at;
-  #area;
+  #at = 0;
+  #roomBytes = 0;
+  #area = 0;
   #areaBytes;
-  #heap;
+  #heap = new Uint8Array(0);
   #random;
   /** @type {Record<string, number>} of the clients before this one */ #past = {};
 
@@ -73,12 +74,7 @@ export class TunnelClient {
     this.#exports = exports;
     this.#options = options;
     this.#random = random;
-    const bytes = exports.tunnel_bytes(...this.#arguments());
-    if (bytes === 0) throw new RangeError("the tunnel client refuses its size limits");
-    this.#at = instance.alloc(bytes);
-    this.#area = exports.tunnel_area(this.#at);
     this.#areaBytes = constants.ABI_MESSAGE_BYTES + 1;
-    this.#heap = new Uint8Array(instance.memory.buffer); // it does not grow any more
     this.reset();
   }
 
@@ -114,14 +110,29 @@ export class TunnelClient {
     ];
   }
 
-  /** A fresh client: one is never used for a second connection (§9.3). */
-  reset() {
-    this.#past = this.#ready ? this.stats() : {};
-    this.#ready = this.#exports.tunnel_init(this.#at, ...this.#arguments()) === 0;
-    if (!this.#ready) throw new RangeError("the tunnel client refuses its options");
+  /**
+   * A fresh client: one is never used for a second connection (§9.3).
+   * @param {{ maxFrameSize?: number, maxControlSize?: number }} [limits]  other ones from now on
+   */
+  reset({ maxFrameSize, maxControlSize } = {}) {
+    if (this.#at !== 0) this.#past = this.stats();
+    this.#options = {
+      ...this.#options,
+      maxFrameSize: maxFrameSize ?? this.#options.maxFrameSize,
+      maxControlSize: maxControlSize ?? this.#options.maxControlSize,
+    };
+    const given = this.#arguments();
+    const bytes = this.#exports.tunnel_bytes(...given);
+    if (bytes === 0) throw new RangeError("the tunnel client refuses its size limits");
+    if (bytes > this.#roomBytes) {
+      this.#at = this.#instance.alloc(bytes);
+      this.#roomBytes = bytes;
+      this.#area = this.#exports.tunnel_area(this.#at);
+      this.#heap = new Uint8Array(this.#instance.memory.buffer); // until the next alloc()
+    }
+    if (this.#exports.tunnel_init(this.#at, ...given) !== 0)
+      throw new RangeError("the tunnel client refuses its options");
   }
-
-  #ready = false;
 
   /** @param {number} nowMs */
   connecting(nowMs) {
