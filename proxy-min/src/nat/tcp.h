@@ -30,9 +30,9 @@
  *   towards the guest is the guest's, under a congestion window: the tunnel is reliable, but the
  *   frames' path is not - a receive ring overflows in bursts, and a bridge may drop. It starts at
  *   64 KiB, since nothing is between us and the guest that could collapse under that, doubles per
- *   round trip, and after a loss falls to what the guest is measured to take per round trip
- *   (Westwood+): an emulated card that loses a burst, or a leg with random loss, must not cost a
- *   halving each time, while a narrow leg is not flooded.
+ *   round trip, and after a loss becomes what the guest was measured to take in a round trip and a
+ *   quarter more: loss is no sign of congestion here, so a burst that an emulated card dropped, or
+ *   a leg with random loss, must not cost a halving each time, while a narrow leg is not flooded.
  *
  *   Order of work. Input only marks: gathered pieces, "acknowledge", "send". Delivery to the host
  *   happens at flush for every flow of the batch, since the frames vanish then. Output is a round
@@ -57,7 +57,8 @@ enum {
     TCP_MSS_MIN = 48,      /* an offer below would make us send headers only */
     TCP_WINDOW_INITIAL = 65535,
     TCP_SEND_INITIAL_BYTES = 65536, /* congestion window at start */
-    TCP_SEND_LOW_SEGMENTS = 16,     /* ... and where a loss leaves it at least */
+    TCP_SEND_LOW_SEGMENTS = 32,     /* ... and where a loss leaves it at least */
+    TCP_RATE_ROUNDS = 8,            /* round trips a measured rate is believed at least */
     TCP_SEND_RTO_SEGMENTS = 4,      /* ... and a time-out */
     TCP_QUANTUM_SEGMENTS = 32,      /* frames per flow and turn */
     TCP_DUP_ACKS = 3,               /* RFC 5681 §3.2 */
@@ -194,8 +195,8 @@ struct tcp_flow {
     uint32_t srtt_us, rttvar_us, rto_us, rtt_min_us;
     uint32_t rtt_seq;
     uint64_t rtt_at_us;
-    uint32_t bandwidth_bytes; /* acknowledged in the current round, and the rate of the last */
-    uint64_t bandwidth_at_us, bandwidth_per_s;
+    uint32_t rate_bytes, rate_rounds; /* delivered in this round trip; rounds in this epoch */
+    uint64_t rate_at_us, rate_best_per_s[2]; /* of this epoch and the one before */
     uint32_t ts_recent;
     uint64_t ts_recent_at_us;
     uint64_t heard_at_us, answered_at_us;

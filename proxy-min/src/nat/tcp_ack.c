@@ -57,14 +57,12 @@ static void ranges_cut(struct tcp_flow *flow)
         flow->ranges[0].from = seq_max(flow->ranges[0].from, flow->snd_una);
 }
 
-/* Takes the SACK option over; returns how many bytes it adds. Blocks outside of what is in flight
+/* Takes the SACK option over. Blocks outside of what is in flight
  * are nonsense or D-SACK (RFC 2883): ignored. */
-static uint32_t ranges_input(struct tcp_flow *flow, const struct tcp_options *options)
+static void ranges_input(struct tcp_flow *flow, const struct tcp_options *options)
 {
-    const uint32_t before_bytes = flow->sacked_bytes;
-
     if (!flow->sack)
-        return 0;
+        return;
     for (uint32_t i = 0; i < options->sack_count; i++) {
         const struct tcp_range range = {options->sacks[i].from, options->sacks[i].to};
 
@@ -73,7 +71,6 @@ static uint32_t ranges_input(struct tcp_flow *flow, const struct tcp_options *op
             range_add(flow, range);
     }
     ranges_count(flow);
-    return flow->sacked_bytes > before_bytes ? flow->sacked_bytes - before_bytes : 0;
 }
 
 /* Bytes in [from, to) that the guest has not SACKed. */
@@ -145,28 +142,38 @@ uint32_t tcp_ack_pipe(const struct tcp_flow *flow)
 
 /* ---- congestion window ---- */
 
+/* What the guest takes per second: the best round trip of the last eight to sixteen. */
 static void rate_count(struct nat_tcp *tcp, struct tcp_flow *flow, uint32_t delivered_bytes)
 {
-    const uint64_t now_us = tcp->nat->now_us, elapsed_us = now_us - flow->bandwidth_at_us;
+    const uint64_t now_us = tcp->nat->now_us, elapsed_us = now_us - flow->rate_at_us;
 
-    flow->bandwidth_bytes += delivered_bytes;
+    flow->rate_bytes += delivered_bytes;
     if (elapsed_us < flow->srtt_us || elapsed_us == 0)
         return;
-    const uint64_t rate_per_s = (uint64_t)flow->bandwidth_bytes * 1000000 / elapsed_us;
-    flow->bandwidth_per_s =
-        rate_per_s > flow->bandwidth_per_s
-            ? (flow->bandwidth_per_s + rate_per_s) / 2
-            : flow->bandwidth_per_s - flow->bandwidth_per_s / 8 + rate_per_s / 8;
-    flow->bandwidth_bytes = 0;
-    flow->bandwidth_at_us = now_us;
+    const uint64_t rate_per_s = (uint64_t)flow->rate_bytes * 1000000 / elapsed_us;
+    if (++flow->rate_rounds == TCP_RATE_ROUNDS) {
+        flow->rate_rounds = 0;
+        flow->rate_best_per_s[1] = flow->rate_best_per_s[0];
+        flow->rate_best_per_s[0] = 0;
+    }
+    if (rate_per_s > flow->rate_best_per_s[0])
+        flow->rate_best_per_s[0] = rate_per_s;
+    flow->rate_bytes = 0;
+    flow->rate_at_us = now_us;
 }
 
-static void window_cut(struct tcp_flow *flow)
+/* After a loss: what the path was seen to carry, and a quarter more to find out whether it carries
+ * more. */
+static void window_fit(struct tcp_flow *flow)
 {
-    const uint64_t carried_bytes = flow->bandwidth_per_s * flow->rtt_min_us / 1000000;
+    const uint64_t best_per_s = flow->rate_best_per_s[0] > flow->rate_best_per_s[1]
+                                    ? flow->rate_best_per_s[0]
+                                    : flow->rate_best_per_s[1];
+    const uint64_t carried_bytes = best_per_s * flow->rtt_min_us / 1000000;
+    const uint64_t fit_bytes = carried_bytes + carried_bytes / 4;
     const uint32_t low_bytes = TCP_SEND_LOW_SEGMENTS * (uint32_t)flow->mss;
 
-    flow->ssthresh = carried_bytes < flow->cwnd ? (uint32_t)carried_bytes : flow->cwnd;
+    flow->ssthresh = fit_bytes < 2 * (uint64_t)flow->cwnd ? (uint32_t)fit_bytes : 2 * flow->cwnd;
     if (flow->ssthresh < low_bytes)
         flow->ssthresh = low_bytes;
 }
@@ -181,7 +188,7 @@ static void window_grow(struct tcp_flow *flow, uint32_t acked_bytes, uint32_t fl
     if (flow->cwnd < flow->ssthresh)
         flow->cwnd += acked_bytes;
     else if (!flow->recovering)
-        flow->cwnd += (uint32_t)((uint64_t)flow->mss * acked_bytes / flow->cwnd) + 1;
+        flow->cwnd += acked_bytes / 8; /* an eighth per round trip */
     if (flow->cwnd > most_bytes)
         flow->cwnd = most_bytes;
 }
@@ -196,7 +203,7 @@ static void recovery_begin(struct tcp_flow *flow)
     flow->rtx_marker = flow->snd_max;
     flow->rtx_lost_to = seq_min(flow->snd_una + flow->mss, flow->snd_max);
     flow->rtt_timing = false; /* Karn: RFC 6298 §3 */
-    window_cut(flow);
+    window_fit(flow);
     flow->cwnd = flow->ssthresh;
 }
 
@@ -259,8 +266,7 @@ static void take_rtt(struct nat_tcp *tcp, struct tcp_flow *flow, const struct tc
     }
 }
 
-static void advance(struct nat_tcp *tcp, struct tcp_flow *flow, const struct tcp_segment *segment,
-                    uint32_t newly_sacked_bytes)
+static void advance(struct nat_tcp *tcp, struct tcp_flow *flow, const struct tcp_segment *segment)
 {
     const uint32_t acked_bytes = segment->ack - flow->snd_una;
     const uint32_t flight_bytes = flow->snd_nxt - flow->snd_una;
@@ -277,7 +283,6 @@ static void advance(struct nat_tcp *tcp, struct tcp_flow *flow, const struct tcp
     ranges_cut(flow);
     ranges_count(flow);
     flow->retries = 0;
-    rate_count(tcp, flow, acked_bytes + newly_sacked_bytes);
     window_grow(flow, acked_bytes, flight_bytes);
     if (!flow->recovering) {
         flow->dup_acks = 0;
@@ -340,15 +345,16 @@ bool tcp_ack_input(struct nat_tcp *tcp, struct tcp_flow *flow, const struct tcp_
         return true; /* an old one: its data may be new */
 
     const bool is_window_new = update_window(flow, segment);
-    const uint32_t newly_sacked_bytes = ranges_input(flow, &segment->options);
+    const uint32_t delivered_before = flow->snd_una + flow->sacked_bytes;
 
+    ranges_input(flow, &segment->options);
     if (seq_after(segment->ack, flow->snd_una)) {
-        advance(tcp, flow, segment, newly_sacked_bytes);
+        advance(tcp, flow, segment);
     } else if (flow->snd_una != flow->snd_nxt && segment->payload_bytes == 0 && !is_window_new &&
                (segment->flags & (TCP_SYN | TCP_FIN)) == 0) { /* RFC 5681 §2 */
         flow->dup_acks += flow->dup_acks < UINT16_MAX;
-        rate_count(tcp, flow, newly_sacked_bytes);
     }
+    rate_count(tcp, flow, flow->snd_una + flow->sacked_bytes - delivered_before);
     if (flow->probe_armed)
         leave_probing(tcp, flow);
     recovery_update(flow);

@@ -255,7 +255,7 @@ static bool input_syn_received(struct nat_tcp *tcp, struct tcp_flow *flow,
     flow->rcv_rtt_us = flow->srtt_us;
     flow->cwnd = TCP_SEND_INITIAL_BYTES;
     flow->ssthresh = UINT32_MAX;
-    flow->bandwidth_at_us = tcp->nat->now_us;
+    flow->rate_at_us = tcp->nat->now_us;
     tcp_timer_set(tcp, flow, TCP_TIMER_SEND, 0);
     tcp_timer_set(tcp, flow, TCP_TIMER_IDLE, tcp->nat->now_us + TCP_KEEPALIVE_IDLE_US);
     if (flow->block_first != 0)
