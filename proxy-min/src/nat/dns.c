@@ -1,4 +1,5 @@
 #include "nat/dns_cache.h"
+#include "nat/pages.h"
 #include "nat/parts.h"
 
 #include <errno.h>
@@ -56,7 +57,7 @@ bool nat_dns_open(struct nat *nat)
     if (dns == NULL)
         return false;
     dns->capacity = nat->config->dns_pending_max < 0xffff ? nat->config->dns_pending_max : 0xffff;
-    dns->pending = calloc(dns->capacity + 1u, sizeof *dns->pending);
+    dns->pending = pages_alloc(dns->capacity, sizeof *dns->pending);
     return dns->pending != NULL && dns_cache_open(&dns->cache, nat->config->dns_cache_max,
                                                   nat->host.random(nat->host.context));
 }
@@ -66,7 +67,7 @@ void nat_dns_close(struct nat *nat)
     if (nat->dns == NULL)
         return;
     dns_cache_close(&nat->dns->cache);
-    free(nat->dns->pending);
+    pages_free(nat->dns->pending, nat->dns->capacity, sizeof *nat->dns->pending);
     free(nat->dns);
 }
 

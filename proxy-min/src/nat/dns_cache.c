@@ -1,6 +1,7 @@
 #include "nat/dns_cache.h"
 
-#include <stdlib.h>
+#include "nat/pages.h"
+
 #include <string.h>
 
 static uint32_t bucket_count(uint32_t capacity)
@@ -22,8 +23,8 @@ bool dns_cache_open(struct dns_cache *cache, uint32_t capacity, uint64_t seed)
     const uint32_t buckets = bucket_count(capacity);
 
     *cache = (struct dns_cache){
-        .entries = calloc(capacity + 1u, sizeof *cache->entries),
-        .buckets = calloc(buckets, sizeof *cache->buckets),
+        .entries = pages_alloc(capacity, sizeof *cache->entries),
+        .buckets = pages_alloc(buckets, sizeof *cache->buckets),
         .capacity = capacity,
         .bucket_mask = buckets - 1,
         .seed = seed,
@@ -36,8 +37,8 @@ bool dns_cache_open(struct dns_cache *cache, uint32_t capacity, uint64_t seed)
 
 void dns_cache_close(struct dns_cache *cache)
 {
-    free(cache->entries);
-    free(cache->buckets);
+    pages_free(cache->entries, cache->capacity, sizeof *cache->entries);
+    pages_free(cache->buckets, cache->bucket_mask + 1, sizeof *cache->buckets);
     *cache = (struct dns_cache){.entries = NULL};
 }
 

@@ -1,6 +1,7 @@
 #include "nat/flow.h"
 
-#include <stdlib.h>
+#include "nat/pages.h"
+
 #include <string.h>
 
 enum { FLOW_CAPACITY_MAX = 65535 }; /* a slot fits the 16 bits flow_cookie() gives it */
@@ -31,8 +32,8 @@ bool flow_table_open(struct flow_table *table, uint32_t capacity, size_t entry_b
     const uint32_t buckets = bucket_count(capacity);
 
     *table = (struct flow_table){
-        .entries = calloc(capacity + 1u, entry_bytes),
-        .buckets = calloc(buckets, sizeof(uint32_t)),
+        .entries = pages_alloc(capacity, entry_bytes),
+        .buckets = pages_alloc(buckets, sizeof(uint32_t)),
         .seed = seed | 1,
         .entry_bytes = entry_bytes,
         .capacity = capacity,
@@ -46,8 +47,8 @@ bool flow_table_open(struct flow_table *table, uint32_t capacity, size_t entry_b
 
 void flow_table_close(struct flow_table *table)
 {
-    free(table->entries);
-    free(table->buckets);
+    pages_free(table->entries, table->capacity, table->entry_bytes);
+    pages_free(table->buckets, table->bucket_mask + 1, sizeof(uint32_t));
     *table = (struct flow_table){.entries = NULL};
 }
 

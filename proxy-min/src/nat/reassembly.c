@@ -1,3 +1,4 @@
+#include "nat/pages.h"
 #include "nat/parts.h"
 
 #include <stdlib.h>
@@ -24,29 +25,44 @@ struct datagram {
     uint32_t total_bytes; /* 0 until the last fragment came */
     uint32_t held_bytes;
     uint32_t end_bytes; /* the furthest byte that arrived */
+};
+
+/* Kept apart, so that looking for a datagram touches no page of another. */
+struct content {
     uint8_t arrived[BLOCKS_MAX / 8];
     uint8_t data[65536];
 };
 
 struct nat_reassembly {
+    struct content *contents; /* one for each datagram */
     uint32_t used_count;
     struct datagram datagrams[DATAGRAMS_MAX];
 };
 
 size_t nat_reassembly_bytes(void)
 {
-    return sizeof(struct nat_reassembly);
+    return sizeof(struct nat_reassembly) + DATAGRAMS_MAX * sizeof(struct content);
 }
 
 bool nat_reassembly_open(struct nat *nat)
 {
-    nat->reassembly = calloc(1, sizeof *nat->reassembly); /* untouched until fragments come */
-    return nat->reassembly != NULL;
+    nat->reassembly = calloc(1, sizeof *nat->reassembly);
+    if (nat->reassembly == NULL)
+        return false;
+    nat->reassembly->contents = pages_alloc(DATAGRAMS_MAX, sizeof(struct content));
+    return nat->reassembly->contents != NULL;
 }
 
 void nat_reassembly_close(struct nat *nat)
 {
+    if (nat->reassembly != NULL)
+        pages_free(nat->reassembly->contents, DATAGRAMS_MAX, sizeof(struct content));
     free(nat->reassembly);
+}
+
+static struct content *content_of(struct nat_reassembly *table, const struct datagram *datagram)
+{
+    return &table->contents[datagram - table->datagrams];
 }
 
 static void forget(struct nat_reassembly *table, struct datagram *datagram)
@@ -95,19 +111,19 @@ static struct datagram *claim(struct nat *nat, const struct ip4_fragment *fragme
     chosen->total_bytes = 0;
     chosen->held_bytes = 0;
     chosen->end_bytes = 0;
-    memset(chosen->arrived, 0, sizeof chosen->arrived);
+    memset(content_of(table, chosen)->arrived, 0, sizeof table->contents->arrived);
     return chosen;
 }
 
 /* Marks the fragment's blocks; false if one of them was there before. */
-static bool mark(struct datagram *datagram, uint32_t offset, uint32_t bytes)
+static bool mark(struct content *content, uint32_t offset, uint32_t bytes)
 {
     const uint32_t end = (offset + bytes + 7) / 8;
 
     for (uint32_t block = offset / 8; block < end; block++) {
-        if ((datagram->arrived[block / 8] & 1u << block % 8) != 0)
+        if ((content->arrived[block / 8] & 1u << block % 8) != 0)
             return false;
-        datagram->arrived[block / 8] |= (uint8_t)(1u << block % 8);
+        content->arrived[block / 8] |= (uint8_t)(1u << block % 8);
     }
     return true;
 }
@@ -125,7 +141,8 @@ static bool fits(const struct datagram *datagram, const struct ip4_fragment *fra
 }
 
 /* The same bytes once more: harmless, a duplicate. */
-static bool seen(const struct datagram *datagram, const struct ip4_fragment *fragment)
+static bool seen(const struct datagram *datagram, const struct content *content,
+                 const struct ip4_fragment *fragment)
 {
     const uint32_t end = (fragment->offset + fragment->bytes + 7) / 8;
 
@@ -133,9 +150,9 @@ static bool seen(const struct datagram *datagram, const struct ip4_fragment *fra
         fragment->offset + fragment->bytes > datagram->end_bytes)
         return false;
     for (uint32_t block = fragment->offset / 8; block < end; block++)
-        if ((datagram->arrived[block / 8] & 1u << block % 8) == 0)
+        if ((content->arrived[block / 8] & 1u << block % 8) == 0)
             return false;
-    return memcmp(datagram->data + fragment->offset, fragment->data, fragment->bytes) == 0;
+    return memcmp(content->data + fragment->offset, fragment->data, fragment->bytes) == 0;
 }
 
 const uint8_t *nat_reassembly_take(struct nat *nat, const struct ip4_fragment *fragment,
@@ -146,15 +163,17 @@ const uint8_t *nat_reassembly_take(struct nat *nat, const struct ip4_fragment *f
 
     if (datagram == NULL)
         datagram = claim(nat, fragment);
-    if (datagram->broken || seen(datagram, fragment))
+    struct content *content = content_of(table, datagram);
+
+    if (datagram->broken || seen(datagram, content, fragment))
         return NULL;
-    if (!fits(datagram, fragment) || !mark(datagram, fragment->offset, fragment->bytes)) {
+    if (!fits(datagram, fragment) || !mark(content, fragment->offset, fragment->bytes)) {
         /* Kept until it expires, so that its other fragments don't start a datagram anew. */
         nat_count(&nat->metrics->guest_malformed_total);
         datagram->broken = true;
         return NULL;
     }
-    memcpy(datagram->data + fragment->offset, fragment->data, fragment->bytes);
+    memcpy(content->data + fragment->offset, fragment->data, fragment->bytes);
     datagram->held_bytes += fragment->bytes;
     if (datagram->end_bytes < fragment->offset + fragment->bytes)
         datagram->end_bytes = fragment->offset + fragment->bytes;
@@ -165,7 +184,7 @@ const uint8_t *nat_reassembly_take(struct nat *nat, const struct ip4_fragment *f
         return NULL;
     forget(table, datagram); /* its bytes stay until the next claim() */
     *bytes = datagram->total_bytes;
-    return datagram->data;
+    return content->data;
 }
 
 void nat_reassembly_tick(struct nat *nat)
