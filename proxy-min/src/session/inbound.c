@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include "session/internal.h"
+#include "tunnel/batch.h"
 
 /* What one read adds up to; counted once. */
 struct tally {
@@ -56,12 +57,35 @@ static void take_frame(struct session *session, const uint8_t *frame, uint32_t b
     nat_input(session->client.nat, frame, bytes, now_us);
 }
 
+/* l2-extensions.md §2: a malformed one delivers nothing; quotas count each frame. */
+static void take_batch(struct session *session, const struct ws_event *event,
+                       const struct l2t_message *message, struct tally *tally, uint64_t now_us)
+{
+    struct l2t_batch_reader reader;
+    const int32_t frames = l2t_batch_open(&reader, message->payload, message->payload_bytes,
+                                          session->limits.frame_max_bytes);
+    const uint8_t *frame;
+    uint32_t bytes;
+
+    if (frames < 0) {
+        violation(session, frames, event->data, event->bytes);
+        return;
+    }
+    if (frames > 1 && !within_quota(session, 0, (uint64_t)frames - 1, now_us))
+        return;
+    metric_add(&session->env->metrics->batches_rx, 1);
+    while ((frame = l2t_batch_next(&reader, &bytes)) != NULL)
+        take_frame(session, frame, bytes, tally, now_us);
+}
+
 static void take_tunnel_message(struct session *session, const struct ws_event *event,
                                 struct tally *tally, uint64_t now_us)
 {
     struct l2t_message message;
-    const int error = l2t_decode(&message, event->data, event->bytes, &session->limits);
+    int error = l2t_decode(&message, event->data, event->bytes, &session->limits);
 
+    if (error == 0 && message.type == L2T_HELLO)
+        error = session_hello(session, message.payload, message.payload_bytes);
     if (error != 0) {
         violation(session, error, event->data, event->bytes);
         return;
@@ -76,6 +100,10 @@ static void take_tunnel_message(struct session *session, const struct ws_event *
         break;
     case L2T_PONG:
         session_pong_received(session, message.payload, message.payload_bytes, now_us);
+        break;
+    case L2T_BATCH:
+        if (session->limits.message_max_bytes != 0) /* else unknown: nobody announced it */
+            take_batch(session, event, &message, tally, now_us);
         break;
     default: /* ERROR is ignored (§t5), unknown types are dropped silently (§t6) */
         break;
@@ -107,6 +135,7 @@ static void take_control(struct session *session, const struct ws_event *event)
         session_close(session, 0, event->code, ""); /* RFC 6455 §5.5.1: echo the code */
         break;
     case WS_PING:
+        session_batch_close(session);
         /* §5.5.3: answering only the latest ping is allowed, so one waiting pong is enough. */
         session->has_pong = !ws_out_push(&session->out, WS_PONG,
                                          &(struct iovec){event->data, event->bytes}, 1, false);

@@ -20,6 +20,14 @@ enum session_verdict {
     VERDICT_BACKPRESSURE,
 };
 
+/* The open BATCH message, or the one places are being given in (batch.c). */
+struct batch_layout {
+    uint32_t start;      /* offset of its WebSocket header in the outbound buffer */
+    uint32_t used_bytes; /* tunnel header and entries */
+    uint32_t frames;     /* 0: none is open */
+    uint32_t slots;      /* messages that may still begin */
+};
+
 struct session {
     struct host_client client; /* first: the NAT's context is both */
     struct session_links links;
@@ -47,8 +55,14 @@ struct session {
     uint8_t pong[WS_CONTROL_MAX_BYTES];
     uint32_t pong_bytes;
 
+    bool hello_received;
+    uint32_t send_frame_max_bytes; /* the lesser of our limit and the client's */
+    uint32_t batch_max_bytes;      /* what a BATCH to this client may measure; 0: it wants none */
+    struct batch_layout batch;
+
     /* frame_reserve() .. frame_commit() */
-    uint32_t reserved_at, reserved_bytes, reserved_count;
+    uint32_t reserved_bytes, reserved_count;
+    bool reserved_in_batch;
     bool nat_waiting; /* it got less than it asked for */
     bool nat_pending; /* nat_input() without nat_flush() yet */
 
@@ -93,9 +107,23 @@ void session_bind_frames(struct session *session, struct nat_host *ops);
 bool session_write(struct session *session);
 bool session_send_control(struct session *session, enum l2t_type type, const uint8_t *payload,
                           uint32_t payload_bytes);
+/* Counts a binary message that was queued. */
+void session_count_message(struct session *session, uint64_t payload_bytes);
 void session_send_error(struct session *session, uint16_t code, const char *text);
 void session_ping(struct session *session, uint64_t now_us);
 void session_pong_received(struct session *session, const uint8_t *payload, uint32_t bytes,
                            uint64_t now_us);
+
+/* batch.c: after the client announced what it accepts */
+void session_batch_announced(struct session *session, uint32_t message_max_bytes);
+uint32_t session_batch_reserve(struct session *session, uint32_t bytes, uint32_t count,
+                               uint8_t **places);
+void session_batch_commit(struct session *session, uint32_t bytes, uint32_t count,
+                          uint32_t last_bytes);
+/* Ends the open message, if any: what follows in the queue is written behind it. */
+void session_batch_close(struct session *session);
+
+/* hello.c: a HELLO's payload. Returns 0 or the l2t_error that ends the tunnel. */
+int session_hello(struct session *session, const uint8_t *payload, uint32_t payload_bytes);
 
 #endif

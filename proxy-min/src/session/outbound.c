@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include "session/internal.h"
+#include "tunnel/batch.h"
 
 static void count_sent(struct session *session, uint64_t payload_bytes)
 {
@@ -14,8 +15,15 @@ static void count_sent(struct session *session, uint64_t payload_bytes)
         session->verdict = VERDICT_QUOTA_BYTES;
 }
 
+void session_count_message(struct session *session, uint64_t payload_bytes)
+{
+    metric_add(&session->env->metrics->ws_messages_tx, 1);
+    count_sent(session, payload_bytes);
+}
+
 bool session_write(struct session *session)
 {
+    session_batch_close(session);
     const uint32_t waiting = ws_out_waiting(&session->out);
 
     if (waiting == 0 || session->verdict == VERDICT_BROKEN)
@@ -35,31 +43,46 @@ bool session_write(struct session *session)
     return true;
 }
 
+/* A message for each frame. */
+static uint32_t reserve_messages(struct session *session, uint32_t payload_bytes, uint32_t count,
+                                 uint8_t **places)
+{
+    uint32_t room = ws_out_room(&session->out, payload_bytes, count);
+
+    if (room < count && !session->write_blocked && session_write(session))
+        room = ws_out_room(&session->out, payload_bytes, count);
+    const uint32_t header_bytes = ws_header_bytes(payload_bytes);
+    uint8_t *at = session->out.base + session->out.tail;
+    for (uint32_t i = 0; i < room; i++, at += header_bytes + payload_bytes)
+        places[i] = at + header_bytes + L2T_HEADER_BYTES;
+    return room;
+}
+
 static uint32_t frame_reserve(void *context, uint32_t bytes, uint32_t count, uint8_t **places)
 {
     struct session *session = context;
     const uint32_t payload_bytes = L2T_HEADER_BYTES + bytes;
 
-    if (bytes > session->limits.frame_max_bytes) {
+    if (bytes > session->send_frame_max_bytes) {
         metric_add(&session->env->metrics->frames_dropped, 1);
         return 0;
     }
-    uint32_t room = ws_out_room(&session->out, payload_bytes, count);
-    if (room < count && !session->write_blocked && session_write(session))
-        room = ws_out_room(&session->out, payload_bytes, count);
+    /* A frame that fills a message alone goes as FRAME. */
+    session->reserved_in_batch =
+        payload_bytes + L2T_BATCH_ENTRY_HEAD_BYTES <= session->batch_max_bytes;
+    if (!session->reserved_in_batch)
+        session_batch_close(session);
+    const uint32_t room = session->reserved_in_batch
+                              ? session_batch_reserve(session, bytes, count, places)
+                              : reserve_messages(session, payload_bytes, count, places);
     if (room < count) {
         session->nat_waiting = true;
         if (session->stalled_since_us == 0 && session->write_blocked)
             session->stalled_since_us = session_now_us();
         session_touch(session);
     }
-    session->reserved_at = session->out.tail;
     session->reserved_bytes = bytes;
     session->reserved_count = room;
-    const uint32_t header_bytes = ws_header_bytes(payload_bytes);
-    uint8_t *at = session->out.base + session->out.tail;
-    for (uint32_t i = 0; i < room; i++, at += header_bytes + payload_bytes)
-        places[i] = at + header_bytes + L2T_HEADER_BYTES;
     return room;
 }
 
@@ -79,6 +102,7 @@ static void finish_frame(struct session *session, uint32_t bytes)
     ws_header_write(at, WS_BINARY, L2T_HEADER_BYTES + bytes);
     l2t_encode_header(at + header_bytes, L2T_FRAME);
     ws_out_commit(out, out->tail + header_bytes + L2T_HEADER_BYTES + bytes);
+    session_count_message(session, L2T_HEADER_BYTES + bytes);
 }
 
 static void frame_commit(void *context, uint32_t count, uint32_t last_bytes)
@@ -91,15 +115,15 @@ static void frame_commit(void *context, uint32_t count, uint32_t last_bytes)
     session->reserved_count = 0;
     if (count == 0)
         return;
-    for (uint32_t i = 0; i + 1 < count; i++)
-        finish_frame(session, session->reserved_bytes);
-    finish_frame(session, last_bytes);
-
-    const uint64_t frame_bytes = (uint64_t)(count - 1) * session->reserved_bytes + last_bytes;
+    if (session->reserved_in_batch) {
+        session_batch_commit(session, session->reserved_bytes, count, last_bytes);
+    } else {
+        for (uint32_t i = 0; i + 1 < count; i++)
+            finish_frame(session, session->reserved_bytes);
+        finish_frame(session, last_bytes);
+    }
     metric_add(&metrics->frames_tx, count);
-    metric_add(&metrics->bytes_tx, frame_bytes);
-    metric_add(&metrics->ws_messages_tx, count);
-    count_sent(session, frame_bytes + (uint64_t)count * L2T_HEADER_BYTES);
+    metric_add(&metrics->bytes_tx, (uint64_t)(count - 1) * session->reserved_bytes + last_bytes);
     session_touch(session);
 }
 
@@ -118,14 +142,14 @@ static bool send_message(struct session *session, enum l2t_type type, const uint
                                    {(void *)(uintptr_t)payload, payload_bytes}};
 
     l2t_encode_header(header, type);
+    session_batch_close(session);
     if (!ws_out_push(&session->out, WS_BINARY, parts, 2, bypass)) {
         /* The queue may only be full because this wake-up has not written yet. */
         if (bypass || session->write_blocked || !session_write(session) ||
             !ws_out_push(&session->out, WS_BINARY, parts, 2, false))
             return false;
     }
-    metric_add(&session->env->metrics->ws_messages_tx, 1);
-    count_sent(session, L2T_HEADER_BYTES + payload_bytes);
+    session_count_message(session, L2T_HEADER_BYTES + payload_bytes);
     return true;
 }
 

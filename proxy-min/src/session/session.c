@@ -83,6 +83,7 @@ struct session *session_open(const struct session_env *env, int fd, const uint8_
                                           .control_max_bytes = config->control_max_bytes};
     session->timer_due_us = UINT64_MAX;
     session->nat_due_us = UINT64_MAX;
+    session->send_frame_max_bytes = config->frame_max_bytes;
     if (!allocate(session)) {
         release(session);
         return NULL;
@@ -152,6 +153,7 @@ void session_close(struct session *session, uint16_t error_code, uint16_t close_
         nat_flush(session->client.nat, session_now_us());
     }
     leave_nat(session);
+    session_batch_close(session);
     session->state = SESSION_CLOSING;
     session->close_deadline_us = session_now_us() + SESSION_CLOSE_MS * UINT64_C(1000);
     if (error_code != 0)
@@ -226,13 +228,13 @@ static void pump_out(struct session *session, uint64_t now_us)
             ws_out_push(&session->out, WS_PONG, &(struct iovec){session->pong, session->pong_bytes},
                         1, false))
             session->has_pong = false;
-        if (session->nat_waiting && session->out.count < session->out.limit) {
+        if (session->nat_waiting && (progress || !session->write_blocked)) {
             session->nat_waiting = false;
             nat_writable(session->client.nat, now_us);
         } else if (!progress) {
             return;
         }
-        if (ws_out_waiting(&session->out) == 0)
+        if (ws_out_waiting(&session->out) == 0 && session->batch.frames == 0)
             return;
     }
 }
@@ -320,6 +322,7 @@ void session_settle(struct session *session)
     }
     if (session->state == SESSION_ENDED)
         return;
+    session_batch_close(session); /* what the last round left open must be seen as waiting */
     arm_poll(session);
     arm_timer(session, now_us);
 }

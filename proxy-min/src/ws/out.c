@@ -73,10 +73,12 @@ uint32_t ws_header_write(uint8_t *at, enum ws_opcode opcode, uint32_t payload_by
     return 10;
 }
 
-static void compact(struct ws_out *out)
+void ws_out_compact(struct ws_out *out)
 {
     const uint32_t waiting = out->tail - out->head;
 
+    if (out->head == 0)
+        return;
     memmove(out->base, out->base + out->head, waiting);
     out->head = 0;
     out->tail = waiting;
@@ -99,7 +101,7 @@ uint32_t ws_out_room(struct ws_out *out, uint32_t payload_bytes, uint32_t wanted
     if (room == 0)
         return 0;
     if (free_bytes(out, out->bypass_bytes) / message_bytes < room && out->head != 0)
-        compact(out);
+        ws_out_compact(out);
     const uint32_t fit = free_bytes(out, out->bypass_bytes) / message_bytes;
     return room < fit ? room : fit;
 }
@@ -124,7 +126,7 @@ bool ws_out_push(struct ws_out *out, enum ws_opcode opcode, const struct iovec *
     if (!bypass && ws_out_room(out, payload_bytes, 1) == 0)
         return false;
     if (bypass && free_bytes(out, 0) < message_bytes) {
-        compact(out);
+        ws_out_compact(out);
         if (free_bytes(out, 0) < message_bytes)
             return false;
     }

@@ -121,6 +121,9 @@ static inline uint32_t ws_out_waiting(const struct ws_out *out)
 /** How many more messages of `payload_bytes` fit, at most `wanted`. May move waiting bytes. */
 uint32_t ws_out_room(struct ws_out *out, uint32_t payload_bytes, uint32_t wanted);
 
+/** Moves waiting bytes to the front of the buffer. */
+void ws_out_compact(struct ws_out *out);
+
 /** Header bytes a frame of this payload needs (§5.2: the minimal encoding). */
 uint32_t ws_header_bytes(uint32_t payload_bytes);
 /** Writes a FIN frame's header; returns its bytes. */

@@ -1,0 +1,59 @@
+/* hello.c - a client announces its extensions and is told ours (spec/l2-extensions.md §1). */
+#include <stdlib.h>
+
+#include "session/internal.h"
+#include "tunnel/hello.h"
+
+/* From now on messages may be as long as our tag 2 says. False: memory ran out. */
+static bool raise_cap(struct session *session, uint32_t cap_bytes)
+{
+    if (cap_bytes <= session->in.cap_bytes)
+        return true;
+    uint8_t *partial = realloc(session->partial, cap_bytes + WS_HEADER_MAX_BYTES);
+    if (partial == NULL)
+        return false;
+    session->partial = partial;
+    session->partial_max_bytes = cap_bytes + WS_HEADER_MAX_BYTES;
+    return ws_in_raise(&session->in, cap_bytes);
+}
+
+static bool answer(struct session *session)
+{
+    uint8_t wire[L2T_HEADER_BYTES + L2T_HELLO_MAX_BYTES];
+    struct l2t_hello hello = l2t_hello_default();
+
+    hello.flags = L2T_HELLO_BATCH;
+    hello.frame_max_bytes = session->limits.frame_max_bytes;
+    hello.message_max_bytes = session->in.cap_bytes;
+    hello.lan_mtu = (uint16_t)session->env->config->nat.lan_mtu;
+    const int64_t bytes = l2t_hello_encode(wire, sizeof wire, &hello);
+    return bytes > L2T_HEADER_BYTES &&
+           session_send_control(session, L2T_HELLO, wire + L2T_HEADER_BYTES,
+                                (uint32_t)bytes - L2T_HEADER_BYTES);
+}
+
+int session_hello(struct session *session, const uint8_t *payload, uint32_t payload_bytes)
+{
+    struct l2t_hello hello;
+    const int error = l2t_hello_parse(&hello, payload, payload_bytes);
+
+    if (error == L2T_ERR_HELLO_VERSION)
+        return 0; /* a later version: like an unknown type */
+    if (error != 0)
+        return error;
+    if (session->hello_received)
+        return L2T_ERR_HELLO_AGAIN;
+    session->hello_received = true;
+    if (!raise_cap(session, L2T_BATCH_MESSAGE_MAX))
+        return 0; /* no answer: the client stays with the base protocol */
+    session->limits.message_max_bytes = session->in.cap_bytes;
+    if (!answer(session)) {
+        session->verdict = VERDICT_BACKPRESSURE;
+        return 0;
+    }
+    if (hello.frame_max_bytes < session->send_frame_max_bytes)
+        session->send_frame_max_bytes = hello.frame_max_bytes;
+    if ((hello.flags & L2T_HELLO_BATCH) != 0)
+        session_batch_announced(session, hello.message_max_bytes);
+    return 0;
+}
