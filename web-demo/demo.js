@@ -75,8 +75,7 @@ async function main() {
       process.exit(0);
     });
   };
-  finish("SIGINT");
-  finish("SIGTERM");
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) finish(signal);
 
   try {
     const site = await startSampleSite();

@@ -58,8 +58,9 @@ function ready(child, said) {
  * Starts the proxy at `binary` on a loopback port.
  *
  * @param {{ binary: string, token: string, origins: string[], sitePort: number, port?: number }} o
- * @returns {Promise<{ url: string, ended: Promise<string>, stop: () => Promise<void> }>}
- *   `ended` resolves with how the process ended, whenever that is
+ * @returns {Promise<{ url: string, ended: Promise<string>, stop: () => Promise<void>,
+ *   said: () => string }>}  `ended` resolves with how the process ended, whenever that is;
+ *   said() is the last of what it wrote
  */
 export async function startProxy({ binary, token, origins, sitePort, port = 0 }) {
   await access(binary, constants.X_OK).catch(() => {

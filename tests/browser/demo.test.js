@@ -31,6 +31,7 @@ const has = (page, id, pattern) =>
     [id, pattern.source],
     { timeout: STEP_MS },
   );
+const said = (page, key) => notice(page, key).textContent();
 const notice = (page, key) => page.locator(`[data-notice="${key}"]`);
 
 /** Rows of the page's numbers as numbers: "16.8 MB" is 16.8e6. */
@@ -124,7 +125,12 @@ describe("with the demo running", () => {
       await has(page, "tunnel", /^open$/);
       await has(page, "reconnects", /^1$/);
 
-      await page.getByRole("button", { name: "Power cycle the guest" }).click();
+      await page.locator("#console").click();
+      await page.keyboard.press("Tab");
+      assert.equal(await page.evaluate(() => document.activeElement.tagName), "TEXTAREA");
+      await page.keyboard.press("Control+BracketRight");
+      assert.equal(await page.evaluate(() => document.activeElement.id), "do-reboot");
+      await page.keyboard.press("Enter");
       await page.waitForSelector("#hop-guest:not([data-lease])");
       await leased(page);
     });
@@ -135,7 +141,7 @@ describe("with the demo running", () => {
       await page.goto(demo.address.replace("/#", "/?isolated=0#"));
       assert.equal(await page.evaluate(() => crossOriginIsolated), false);
       assert.equal(await page.evaluate(() => typeof SharedArrayBuffer), "undefined");
-      assert.match(await notice(page, "not-isolated").textContent(), /Everything works/);
+      assert.match(await said(page, "not-isolated"), /Everything works/);
       await leased(page);
       await page.getByRole("button", { name: "Fetch a page" }).click();
       await consoleShows(page, "Hello from the other side of the tunnel");
@@ -148,10 +154,7 @@ describe("with the demo running", () => {
     await withPage(browser, { expected: REFUSED_SOCKET }, async (page) => {
       await page.goto(demo.address.replace(/token=[^&]+/, "token=wrong"));
       await notice(page, "refused").waitFor({ timeout: BOOT_MS });
-      assert.match(
-        await notice(page, "refused").textContent(),
-        /refuses the tunnel.*token is wrong/s,
-      );
+      assert.match(await said(page, "refused"), /refuses the tunnel.*token is wrong/s);
       assert.equal(await notice(page, "proxy-down").count(), 0);
       assert.match(await text(page, "tunnel"), /^(down|connecting)$/);
     });
@@ -165,7 +168,7 @@ describe("with the demo running", () => {
     await withPage(browser, { before }, async (page) => {
       await page.goto(demo.address);
       await notice(page, "no-wasm").waitFor();
-      assert.match(await notice(page, "no-wasm").textContent(), /no WebAssembly/);
+      assert.match(await said(page, "no-wasm"), /no WebAssembly/);
       assert.equal(page.workers().length, 0);
     });
   });
@@ -178,35 +181,42 @@ describe("with the demo running", () => {
   });
 });
 
-test("a proxy that is down: the page counts down, and the guest comes online once it is up", async () => {
+test("a proxy that is down: the page counts down; once it is up the guest comes online", async () => {
   const token = "let-me-in";
   const port = await freePort();
   const site = await startSampleSite();
   const server = await serve();
+  const start = () =>
+    startProxy({ binary: PROXY, token, origins: [server.origin], sitePort: site.port, port });
   let proxy;
   try {
     await withPage(browser, { expected: REFUSED_SOCKET }, async (page) => {
       await page.goto(`${server.origin}/#proxy=ws://127.0.0.1:${port}/l2&token=${token}`);
       await notice(page, "proxy-down").waitFor({ timeout: BOOT_MS });
-      assert.match(
-        await notice(page, "proxy-down").textContent(),
-        /Nothing answers at 127\.0\.0\.1:/,
+      assert.match(await said(page, "proxy-down"), /Nothing answers at 127\.0\.0\.1:\d+/);
+      await page.waitForFunction(() =>
+        /Retrying in \d+ s\./.test(document.querySelector(".countdown")?.textContent),
       );
-      await page.waitForFunction(
-        () => /Retrying in \d+ s\./.test(document.querySelector(".countdown")?.textContent),
-        null,
-        { timeout: STEP_MS },
-      );
-      proxy = await startProxy({
-        binary: PROXY,
-        token,
-        origins: [server.origin],
-        sitePort: site.port,
-        port,
-      });
+
+      // The guest gave up asking for an address; with the proxy there, the page's buttons mend it.
+      await notice(page, "no-lease").waitFor({ timeout: BOOT_MS });
+      proxy = await start();
+      await notice(page, "proxy-down").getByRole("button", { name: "Try now" }).click();
       await has(page, "tunnel", /^open$/);
       assert.equal(await notice(page, "proxy-down").count(), 0);
+      await notice(page, "no-lease").getByRole("button", { name: "Ask again" }).click();
       await leased(page);
+      assert.equal(await notice(page, "no-lease").count(), 0);
+
+      // It goes away and comes back while the guest runs.
+      await proxy.stop();
+      await notice(page, "proxy-down").waitFor();
+      assert.equal(await text(page, "tunnel"), "down");
+      proxy = await start();
+      await has(page, "tunnel", /^open$/);
+      await has(page, "reconnects", /^1$/);
+      await page.getByRole("button", { name: "Fetch a page" }).click();
+      await consoleShows(page, "Hello from the other side of the tunnel");
     });
   } finally {
     await proxy?.stop();
@@ -222,7 +232,7 @@ test("a missing guest image: the page names the script that makes it", async () 
     await withPage(browser, { expected: [/Failed to load resource/] }, async (page) => {
       await page.goto(`${server.origin}/`);
       await notice(page, "error-image").waitFor();
-      assert.match(await notice(page, "error-image").textContent(), /run scripts\/guest/);
+      assert.match(await said(page, "error-image"), /run scripts\/guest/);
       assert.equal(await text(page, "boot-title"), "The guest could not be started");
     });
   } finally {

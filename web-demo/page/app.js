@@ -79,7 +79,7 @@ function showIsolation() {
     notices.show("not-isolated", {
       level: "info",
       title: "Running without cross-origin isolation",
-      text: "There is no SharedArrayBuffer here, so the tunnel's pump shares a thread with the guest. Everything works, a little slower.",
+      text: "There is no SharedArrayBuffer here, so the tunnel's pump shares a thread with the guest. Everything works.",
     });
   }
 }
@@ -93,11 +93,19 @@ const STATES = {
   stopped: ["off", "disconnected"],
 };
 
+const RESTART_ATTEMPTS = 3; // a proxy that was up gets so many to come back before we blame it
+
+function connectAnew() {
+  state.refusals = 0;
+  guest.setTunnel(true);
+}
+
 async function explainTunnel(guestState) {
   const answers = await proxyAnswers(options.proxy);
   if (guestState !== state || state.tunnel?.state === "open" || !state.tunnelWanted) return;
   const where = new URL(options.proxy).host;
-  if (answers && !state.everOpen) {
+  const action = { label: "Try now", run: connectAnew };
+  if (answers && (!state.everOpen || state.refusals > RESTART_ATTEMPTS)) {
     setHop("proxy", "bad", where, "refuses the tunnel");
     notices.hide("proxy-down");
     notices.show("refused", {
@@ -106,6 +114,7 @@ async function explainTunnel(guestState) {
       text: `It answers at ${where}, but does not let this page in: ${
         options.token ? "the token is wrong" : "the address holds no token"
       }, or this page's origin (${location.origin}) is not on its list.`,
+      action,
     });
     return;
   }
@@ -119,6 +128,7 @@ async function explainTunnel(guestState) {
     level: "error",
     title: "The proxy does not answer",
     text: `Nothing answers at ${where}. Is it running? scripts/demo starts one. The guest lives on without a network.`,
+    action,
   });
 }
 
@@ -274,7 +284,8 @@ function connectButtons() {
   byId("do-link").addEventListener("click", () => guest.setLink(!state.link));
   byId("do-tunnel").addEventListener("click", () => {
     state.tunnelWanted = !state.tunnelWanted;
-    guest.setTunnel(state.tunnelWanted);
+    if (state.tunnelWanted) connectAnew();
+    else guest.setTunnel(false);
     showButtons();
   });
   byId("do-reboot").addEventListener("click", powerCycle);

@@ -1,7 +1,8 @@
 /*
  * guest-worker.js - the emulator, the card and the tunnel's owner, off the page's thread.
  *
- * In:  start { modules, proxy, token, memoryMib }, type { text }, link { up }, tunnel { wanted }
+ * In:  start { modules, proxy, token, memoryMib }, type { text }, link { up },
+ *      tunnel { wanted }: true begins a new one, whatever there was
  * Out: phase { phase }, progress { loaded, total }, serial { bytes }, stats { … },
  *      tunnel { state, … }, rebooted {}, error { stage, message }
  */
@@ -85,7 +86,6 @@ class Downloads {
 }
 
 function openTunnel() {
-  if (tunnel) return;
   let opened;
   try {
     opened = connectTunnel(nic, {
@@ -109,9 +109,8 @@ function openTunnel() {
 
 function closeTunnel() {
   const ending = tunnel;
-  tunnel = null;
+  tunnel = null; // first: its last events are of no interest
   ending?.close();
-  say({ say: "tunnel", state: "stopped" });
 }
 
 /** Collects the console's bytes; one message each few milliseconds instead of one each byte. */
@@ -197,8 +196,9 @@ const actions = {
   link: ({ up }) => nic?.setLink(up),
   tunnel: ({ wanted }) => {
     if (!nic) return;
+    closeTunnel();
     if (wanted) openTunnel();
-    else closeTunnel();
+    else say({ say: "tunnel", state: "stopped" });
   },
 };
 

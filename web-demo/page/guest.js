@@ -64,7 +64,7 @@ export class Guest extends EventTarget {
     this.#post({ do: "link", up });
   }
 
-  /** Ends the tunnel for good, or begins a new one. */
+  /** Begins a new tunnel in place of what there is, or leaves the card without one. */
   setTunnel(wanted) {
     this.#post({ do: "tunnel", wanted });
   }
