@@ -127,6 +127,9 @@ void card_reset_mac(struct e1000 *nic); /* CTRL.RST (§9) */
 /* regs.c */
 void regs_init(struct e1000 *nic);
 void regs_reset(struct e1000 *nic);
+uint32_t reg_writable(const struct e1000 *nic, uint32_t offset);
+uint32_t reg_reset_value(const struct e1000 *nic, uint32_t offset);
+void reg_restore(struct e1000 *nic, uint32_t offset, uint32_t value);
 
 /* irq.c: causes are recorded anywhere, the line moves in irq_update() only. */
 static inline void irq_raise(struct e1000 *nic, uint32_t causes)
@@ -216,6 +219,9 @@ void rx_queue_clear(struct rx_queue *queue);
 bool rx_queue_push(struct rx_queue *queue, const uint8_t *frame, uint32_t bytes);
 const uint8_t *rx_queue_front(const struct rx_queue *queue, uint32_t *bytes);
 void rx_queue_pop(struct rx_queue *queue);
+/* The record after the one at *at, wrapping; for walking the queue without taking from it. */
+uint32_t rx_queue_next(const struct rx_queue *queue, uint32_t at);
+uint32_t rx_queue_record_bytes(uint32_t frame_bytes);
 
 /* stats.c (§3.3) */
 void stat_add(struct e1000 *nic, uint32_t offset, uint32_t amount);

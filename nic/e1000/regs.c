@@ -175,6 +175,30 @@ void regs_init(struct e1000 *nic)
     }
 }
 
+uint32_t reg_writable(const struct e1000 *nic, uint32_t offset)
+{
+    const struct reg_row *row = row_at(nic, offset);
+
+    return row != NULL ? row->writable : ALL;
+}
+
+uint32_t reg_reset_value(const struct e1000 *nic, uint32_t offset)
+{
+    const struct reg_row *row = row_at(nic, offset);
+
+    return row != NULL ? row->reset : 0;
+}
+
+/* Stores `value` as the guest would, without what else a write does. */
+void reg_restore(struct e1000 *nic, uint32_t offset, uint32_t value)
+{
+    const uint32_t writable = reg_writable(nic, offset);
+
+    reg_put(nic, offset, (reg_get(nic, offset) & ~writable) | (value & writable));
+    if (offset == E1000_PBA)
+        pba_written(nic, 0, value);
+}
+
 void regs_reset(struct e1000 *nic)
 {
     const uint32_t link = reg_get(nic, E1000_STATUS) & STATUS_LU; /* survives (§9) */

@@ -3,7 +3,7 @@
 /* Records of a 4-byte length and the frame, whole: one never wraps around the end. */
 enum { RECORD_HEADER_BYTES = 4 };
 
-static uint32_t record_bytes(uint32_t frame_bytes)
+uint32_t rx_queue_record_bytes(uint32_t frame_bytes)
 {
     return RECORD_HEADER_BYTES + ((frame_bytes + 3) & ~3u);
 }
@@ -33,11 +33,11 @@ static bool make_room(struct rx_queue *queue, uint32_t bytes)
 
 bool rx_queue_push(struct rx_queue *queue, const uint8_t *frame, uint32_t bytes)
 {
-    if (queue->frames == E1000_QUEUE_FRAMES || !make_room(queue, record_bytes(bytes)))
+    if (queue->frames == E1000_QUEUE_FRAMES || !make_room(queue, rx_queue_record_bytes(bytes)))
         return false;
     le32_put(queue->bytes + queue->tail, bytes);
     __builtin_memcpy(queue->bytes + queue->tail + RECORD_HEADER_BYTES, frame, bytes);
-    queue->tail += record_bytes(bytes);
+    queue->tail += rx_queue_record_bytes(bytes);
     queue->frames++;
     return true;
 }
@@ -50,12 +50,18 @@ const uint8_t *rx_queue_front(const struct rx_queue *queue, uint32_t *bytes)
     return queue->bytes + queue->head + RECORD_HEADER_BYTES;
 }
 
+uint32_t rx_queue_next(const struct rx_queue *queue, uint32_t at)
+{
+    at += rx_queue_record_bytes(le32_get(queue->bytes + at));
+    return at >= queue->wrap ? 0 : at;
+}
+
 void rx_queue_pop(struct rx_queue *queue)
 {
-    queue->head += record_bytes(le32_get(queue->bytes + queue->head));
-    queue->frames--;
-    if (queue->head >= queue->wrap) {
-        queue->head = 0;
+    const uint32_t next = rx_queue_next(queue, queue->head);
+
+    if (next == 0)
         queue->wrap = RX_QUEUE_BYTES;
-    }
+    queue->head = next;
+    queue->frames--;
 }

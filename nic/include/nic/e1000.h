@@ -124,4 +124,26 @@ void e1000_mac(const struct e1000 *nic, uint8_t mac[6]);
 
 const struct e1000_stats *e1000_stats(const struct e1000 *nic);
 
+/* Frames the card has handed to the sink but the host has not yet passed on: `count` times a
+ * little-endian u32 length and the frame, as in field 92 of the snapshot. */
+struct e1000_frames {
+    uint32_t count;
+    const uint8_t *records;
+    uint32_t bytes;
+};
+
+/**
+ * Saves the card (§10.2); the same state always gives the same bytes. `outgoing` (may be NULL) goes
+ * into field 92. Returns the snapshot's bytes; they were written if that is <= capacity, so
+ * that a first call with capacity 0 asks for the size.
+ */
+size_t e1000_save(const struct e1000 *nic, const struct e1000_frames *outgoing, uint8_t *to,
+                  size_t capacity);
+
+/**
+ * Loads a snapshot. All or nothing: returns 0, or E1000_ERR_ARGUMENT with the card unchanged.
+ * Frames of field 92 go to the sink as far as it takes them; timers that ran expire at once.
+ */
+int e1000_load(struct e1000 *nic, const uint8_t *from, size_t bytes);
+
 #endif
