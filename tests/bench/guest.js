@@ -72,7 +72,7 @@ async function upload(guest, meter, host, site) {
     else to = meter.read();
   };
   for (const bytes of [WARM_UP_BYTES, bytesMeasured]) {
-    await guest.must(`yes | head -c ${bytes} >/tmp/upload`, TIMEOUT_MS);
+    await guest.must(`wget -q -O /tmp/upload 'http://${host}/blob?bytes=${bytes}'`, TIMEOUT_MS);
     await guest.must(`wget -q -O - --post-file=/tmp/upload http://${host}/upload`, TIMEOUT_MS);
   }
   return Meter.result(bytesMeasured, from, to);

@@ -1,5 +1,5 @@
 // A web server on a thread of its own, so that the emulator's thread is left to the guest.
-// /blob?bytes=N sends zeros; /upload takes a body and says so: messages "first" and "end".
+// /blob?bytes=N sends that many; /upload takes a body and says so: messages "first" and "end".
 import { createServer } from "node:http";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
 
@@ -25,7 +25,7 @@ export async function startBenchSite() {
 }
 
 function serve() {
-  const piece = Buffer.alloc(256 * 1024, 0x55);
+  const piece = Buffer.alloc(256 * 1024, 0x55); // no zero: busybox wget posts strings
   const send = (response, bytes) => {
     response.writeHead(200, { "content-length": bytes });
     let left = bytes;
