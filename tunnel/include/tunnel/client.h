@@ -25,7 +25,7 @@ enum { L2T_PINGS_REMEMBERED = 16 };
 enum l2t_state { L2T_IDLE, L2T_CONNECTING, L2T_OPEN, L2T_CLOSED };
 
 struct l2t_options {
-    struct l2t_limits limits;  /* zero fields: the defaults of §4 */
+    struct l2t_limits limits;  /* zero: the defaults of §4, L2T_BATCH_MESSAGE_MAX */
     uint32_t keepalive_min_ms; /* §8; both 0: no keepalive */
     uint32_t keepalive_max_ms;
     uint32_t error_interval_ms; /* one throttled error event per interval; 0: unlimited */
@@ -61,7 +61,7 @@ enum l2t_event_type {
 
 enum l2t_reason {
     L2T_REASON_PEER_ERROR,  /* ERROR message; code as received, -1 if unstructured */
-    L2T_REASON_UNDECODABLE, /* code is the l2t_error */
+    L2T_REASON_UNDECODABLE, /* code is the l2t_error, HELLO's and BATCH's too */
     L2T_REASON_FRAME_TOO_LARGE,
     L2T_REASON_QUEUE_OVERFLOW,
     L2T_REASON_DEAD_PEER,
