@@ -19,7 +19,7 @@ enum {
 };
 
 struct pending {
-    struct nat_flow_key key; /* who asked, from which port */
+    struct dns_client client;
     struct dns_question question;
     uint64_t deadline_us;
     uint32_t older, newer; /* slot + 1; `newer` also links free slots */
@@ -134,8 +134,13 @@ static struct pending *pending_find(struct nat_dns *dns, uint32_t handle)
     return &dns->pending[slot];
 }
 
+static bool same_client(const struct dns_client *a, const struct dns_client *b)
+{
+    return a->stream == b->stream && (a->stream != 0 || nat_flow_key_equal(&a->key, &b->key));
+}
+
 /* A guest that repeats itself gets one answer. */
-static bool pending_repeats(struct nat_dns *dns, const struct nat_flow_key *key,
+static bool pending_repeats(struct nat_dns *dns, const struct dns_client *client,
                             const struct dns_question *question)
 {
     for (uint32_t link = dns->newest; link != 0; link = dns->pending[link - 1].older) {
@@ -143,7 +148,7 @@ static bool pending_repeats(struct nat_dns *dns, const struct nat_flow_key *key,
 
         if (pending->question.id == question->id &&
             pending->question.wire_bytes == question->wire_bytes &&
-            nat_flow_key_equal(&pending->key, key) &&
+            same_client(&pending->client, client) &&
             memcmp(pending->question.wire, question->wire, question->wire_bytes) == 0)
             return true;
     }
@@ -152,13 +157,14 @@ static bool pending_repeats(struct nat_dns *dns, const struct nat_flow_key *key,
 
 /* ---- replies ---- */
 
-static void reply(struct nat *nat, const struct nat_flow_key *key,
+static void reply(struct nat *nat, const struct dns_client *client,
                   const struct dns_question *question, uint8_t rcode, const uint8_t *records,
                   uint16_t count)
 {
-    uint8_t room[UDP_HEADER_BYTES + DNS_UDP_MAX];
+    uint8_t room[UDP_HEADER_BYTES + REPLY_BYTES_MAX];
     uint8_t *message = room + UDP_HEADER_BYTES;
-    const size_t space = DNS_UDP_MAX - DNS_HEADER_BYTES - question->wire_bytes;
+    const size_t limit = client->stream != 0 ? REPLY_BYTES_MAX : DNS_UDP_MAX;
+    const size_t space = limit - DNS_HEADER_BYTES - question->wire_bytes;
     size_t fitting = 0;
     uint16_t whole = 0;
 
@@ -174,16 +180,19 @@ static void reply(struct nat *nat, const struct nat_flow_key *key,
 
     if (fitting != 0)
         memcpy(message + head, records, fitting);
-    nat_udp_send(nat, key, room, (uint32_t)(head + fitting));
+    if (client->stream != 0)
+        nat_gateway_reply(nat, client->stream, message, (uint32_t)(head + fitting));
+    else
+        nat_udp_send(nat, &client->key, room, (uint32_t)(head + fitting));
 }
 
-static void reply_code(struct nat *nat, const struct nat_flow_key *key,
+static void reply_code(struct nat *nat, const struct dns_client *client,
                        const struct dns_question *question, uint8_t rcode)
 {
-    reply(nat, key, question, rcode, NULL, 0);
+    reply(nat, client, question, rcode, NULL, 0);
 }
 
-static void reply_cached(struct nat *nat, const struct nat_flow_key *key,
+static void reply_cached(struct nat *nat, const struct dns_client *client,
                          const struct dns_question *question, const struct dns_cached *cached)
 {
     uint8_t records[DNS_CACHED_BYTES_MAX];
@@ -195,7 +204,7 @@ static void reply_cached(struct nat *nat, const struct nat_flow_key *key,
         be32_put(records + at + 6, (uint32_t)left_s);
         at += RECORD_FIXED_BYTES + (size_t)be16_get(records + at + 10);
     }
-    reply(nat, key, question, cached->rcode, records, cached->count);
+    reply(nat, client, question, cached->rcode, records, cached->count);
 }
 
 /* ---- answers ---- */
@@ -320,7 +329,7 @@ static void remember(struct nat *nat, const struct dns_question *question, uint8
 static void fail(struct nat *nat, const struct pending *pending, uint8_t rcode)
 {
     nat_count(&nat->metrics->dns_fail_total);
-    reply_code(nat, &pending->key, &pending->question, rcode);
+    reply_code(nat, &pending->client, &pending->question, rcode);
 }
 
 static void answer_received(struct nat *nat, const struct pending *pending,
@@ -341,15 +350,15 @@ static void answer_received(struct nat *nat, const struct pending *pending,
         section_collect(nat, &section, answer, question->type);
     if (section.count != 0) {
         remember(nat, question, DNS_NOERROR, &section, section.ttl_s);
-        reply(nat, &pending->key, question, DNS_NOERROR, section.records, section.count);
+        reply(nat, &pending->client, question, DNS_NOERROR, section.records, section.count);
     } else if (section.denied) { /* the rebinding defence */
         nat_count(&nat->metrics->policy_denied_total);
-        reply_code(nat, &pending->key, question, DNS_NXDOMAIN);
+        reply_code(nat, &pending->client, question, DNS_NXDOMAIN);
     } else {
         remember(nat, question, answer->rcode, &section, negative_ttl(nat, answer));
         if (answer->rcode == DNS_NXDOMAIN)
             nat_count(&nat->metrics->dns_fail_total);
-        reply_code(nat, &pending->key, question, answer->rcode);
+        reply_code(nat, &pending->client, question, answer->rcode);
     }
 }
 
@@ -369,12 +378,13 @@ void nat_dns_answer(struct nat *nat, uint32_t query, const uint8_t *wire, size_t
     else
         answer_received(nat, pending, &answer);
     pending_remove(nat->dns, pending);
+    nat_gateway_run(nat);
 }
 
 /* ---- questions ---- */
 
 /* §5.4: fixed answers. True when the name has any. */
-static bool answer_override(struct nat *nat, const struct nat_flow_key *key,
+static bool answer_override(struct nat *nat, const struct dns_client *client,
                             const struct dns_question *question)
 {
     const struct nat_config *config = nat->config;
@@ -402,11 +412,11 @@ static bool answer_override(struct nat *nat, const struct nat_flow_key *key,
     if (!known)
         return false;
     if (question->type != DNS_TYPE_A)
-        reply_code(nat, key, question, DNS_NOERROR);
+        reply_code(nat, client, question, DNS_NOERROR);
     else if (count == 0)
-        reply_code(nat, key, question, DNS_NXDOMAIN);
+        reply_code(nat, client, question, DNS_NXDOMAIN);
     else
-        reply(nat, key, question, DNS_NOERROR, records, count);
+        reply(nat, client, question, DNS_NOERROR, records, count);
     return true;
 }
 
@@ -444,21 +454,19 @@ static bool name_allowed(const struct nat *nat, const struct dns_question *quest
     return family == 0 || address_allowed(nat, family, address);
 }
 
-static void resolve(struct nat *nat, const struct nat_flow_key *key,
+static void resolve(struct nat *nat, const struct dns_client *client,
                     const struct dns_question *question)
 {
     struct nat_dns *dns = nat->dns;
     const uint64_t timeout_us = (uint64_t)nat->config->dns_timeout_ms * 1000;
 
-    if (pending_repeats(dns, key, question))
-        return;
     struct pending *pending = pending_add(dns);
 
     if (pending == NULL) {
-        reply_code(nat, key, question, DNS_SERVFAIL);
+        reply_code(nat, client, question, DNS_SERVFAIL);
         return;
     }
-    pending->key = *key;
+    pending->client = *client;
     pending->question = *question;
     pending->deadline_us = timeout_us == 0 ? UINT64_MAX : nat->now_us + timeout_us;
     nat_count(&nat->metrics->dns_queries_total);
@@ -469,41 +477,51 @@ static void resolve(struct nat *nat, const struct nat_flow_key *key,
     }
 }
 
-void nat_dns_input(struct nat *nat, const struct nat_flow_key *key, const uint8_t *message,
+/* The question is well-formed and new: exactly one answer follows. */
+static void question_received(struct nat *nat, const struct dns_client *client,
+                              const struct dns_question *question)
+{
+    if (!name_allowed(nat, question)) {
+        nat_count(&nat->metrics->policy_denied_total);
+        reply_code(nat, client, question, DNS_NXDOMAIN);
+        return;
+    }
+    if (question->opcode != 0 || question->class != DNS_CLASS_IN) {
+        reply_code(nat, client, question, DNS_NOTIMP);
+        return;
+    }
+    if (answer_override(nat, client, question))
+        return;
+    if (question->type == DNS_TYPE_AAAA) { /* the LAN has no IPv6: such an address would mislead */
+        reply_code(nat, client, question, DNS_NOERROR);
+        return;
+    }
+    if (!type_served(question->type)) {
+        reply_code(nat, client, question, DNS_NOTIMP);
+        return;
+    }
+    const struct dns_cached *cached =
+        dns_cache_find(&nat->dns->cache, question->name, question->type, nat->now_us);
+
+    if (cached != NULL)
+        reply_cached(nat, client, question, cached);
+    else
+        resolve(nat, client, question);
+}
+
+bool nat_dns_input(struct nat *nat, const struct dns_client *client, const uint8_t *message,
                    uint32_t bytes)
 {
     struct dns_question question;
 
     if (!dns_question_parse(&question, message, bytes)) {
         nat_count(&nat->metrics->guest_malformed_total);
-        return;
+        return false;
     }
-    if (!name_allowed(nat, &question)) {
-        nat_count(&nat->metrics->policy_denied_total);
-        reply_code(nat, key, &question, DNS_NXDOMAIN);
-        return;
-    }
-    if (question.opcode != 0 || question.class != DNS_CLASS_IN) {
-        reply_code(nat, key, &question, DNS_NOTIMP);
-        return;
-    }
-    if (answer_override(nat, key, &question))
-        return;
-    if (question.type == DNS_TYPE_AAAA) { /* the LAN has no IPv6: such an address would mislead */
-        reply_code(nat, key, &question, DNS_NOERROR);
-        return;
-    }
-    if (!type_served(question.type)) {
-        reply_code(nat, key, &question, DNS_NOTIMP);
-        return;
-    }
-    const struct dns_cached *cached =
-        dns_cache_find(&nat->dns->cache, question.name, question.type, nat->now_us);
-
-    if (cached != NULL)
-        reply_cached(nat, key, &question, cached);
-    else
-        resolve(nat, key, &question);
+    if (pending_repeats(nat->dns, client, &question))
+        return false;
+    question_received(nat, client, &question);
+    return true;
 }
 
 void nat_dns_tick(struct nat *nat)

@@ -16,7 +16,7 @@
 
 struct nat {
     const struct nat_config *config;
-    struct nat_host host; /* a copy of the caller's */
+    struct nat_host host; /* the caller's, behind gateway.c */
     struct nat_metrics *metrics;
     uint64_t now_us; /* set at every public call; the only clock */
 
@@ -30,6 +30,7 @@ struct nat {
     struct nat_udp *udp;
     struct nat_dns *dns;
     struct nat_reassembly *reassembly;
+    struct nat_gateway *gateway;
 };
 
 /* Both ends of a flow, seen from the LAN: `guest` is the guest's own address and port, `remote`

@@ -14,7 +14,7 @@ bool nat_endpoint_equal(const struct nat_endpoint *a, const struct nat_endpoint 
 size_t nat_session_bytes(const struct nat_config *config)
 {
     return sizeof(struct nat) + nat_tcp_bytes(config) + nat_udp_bytes(config) +
-           nat_dns_bytes(config) + nat_reassembly_bytes();
+           nat_dns_bytes(config) + nat_reassembly_bytes() + nat_gateway_bytes();
 }
 
 struct nat *nat_open(const struct nat_config *config, const struct nat_host *host,
@@ -25,14 +25,14 @@ struct nat *nat_open(const struct nat_config *config, const struct nat_host *hos
     if (nat == NULL)
         return NULL;
     nat->config = config;
-    nat->host = *host;
     nat->metrics = metrics;
     nat->now_us = now_us;
     nat->mtu = config->lan_mtu;
     if (config->frame_max_bytes < ETH_HEADER_BYTES + nat->mtu)
         nat->mtu = config->frame_max_bytes - ETH_HEADER_BYTES;
     nat->ip_id = (uint16_t)host->random(host->context);
-    if (nat_tcp_open(nat) && nat_udp_open(nat) && nat_dns_open(nat) && nat_reassembly_open(nat))
+    if (nat_gateway_open(nat, host) && nat_tcp_open(nat) && nat_udp_open(nat) &&
+        nat_dns_open(nat) && nat_reassembly_open(nat))
         return nat;
     nat_close(nat);
     return NULL;
@@ -44,6 +44,7 @@ void nat_close(struct nat *nat)
     nat_udp_close(nat);
     nat_dns_close(nat);
     nat_reassembly_close(nat);
+    nat_gateway_close(nat);
     free(nat);
 }
 
@@ -83,6 +84,7 @@ void nat_flush(struct nat *nat, uint64_t now_us)
 {
     nat->now_us = now_us;
     nat_tcp_flush(nat);
+    nat_gateway_run(nat);
 }
 
 void nat_socket_event(struct nat *nat, uint32_t cookie, uint32_t events, uint64_t now_us)
@@ -113,13 +115,12 @@ uint64_t nat_tick(struct nat *nat, uint64_t now_us)
     nat_tcp_tick(nat);
     nat_udp_tick(nat);
     nat_dns_tick(nat);
+    nat_gateway_run(nat);
     nat_reassembly_tick(nat);
 
     const uint64_t deadlines[] = {
-        nat_tcp_deadline(nat),
-        nat_udp_deadline(nat),
-        nat_dns_deadline(nat),
-        nat_reassembly_deadline(nat),
+        nat_tcp_deadline(nat),        nat_udp_deadline(nat),     nat_dns_deadline(nat),
+        nat_reassembly_deadline(nat), nat_gateway_deadline(nat),
     };
     uint64_t first = UINT64_MAX;
 
@@ -160,13 +161,15 @@ static bool egress_verdict(const struct nat *nat, enum policy_protocol protocol,
     const struct nat_forward *forwards = tcp ? config->tcp_forwards : config->udp_forwards;
     const uint32_t count = tcp ? config->tcp_forward_count : config->udp_forward_count;
 
-    if (policy_check_port(config->policy, protocol, wanted->port) != POLICY_ALLOW)
-        return false;
     for (uint32_t i = 0; i < count; i++) {
         if (nat_endpoint_equal(&forwards[i].from, wanted)) {
             *actual = forwards[i].to;
-            return true;
+            return policy_check_port(config->policy, protocol, wanted->port) == POLICY_ALLOW;
         }
+    }
+    if (tcp && nat_gateway_serves(nat, wanted)) { /* no host socket opens: nothing to judge */
+        *actual = *wanted;
+        return true;
     }
     /* The LAN ends here: even with private addresses allowed, the host's 10.0.2.2 is not ours. */
     if (on_the_lan(nat, wanted))

@@ -78,11 +78,31 @@ bool nat_udp_send(struct nat *nat, const struct nat_flow_key *key, uint8_t *room
 size_t nat_dns_bytes(const struct nat_config *config);
 bool nat_dns_open(struct nat *nat);
 void nat_dns_close(struct nat *nat);
-/** A query to the gateway's port 53. */
-void nat_dns_input(struct nat *nat, const struct nat_flow_key *key, const uint8_t *message,
+
+/* Who asked: a UDP flow, or a stream of gateway.c (0: none). */
+struct dns_client {
+    struct nat_flow_key key;
+    int stream;
+};
+
+/** A query to the gateway's port 53. False: dropped, no answer will follow. */
+bool nat_dns_input(struct nat *nat, const struct dns_client *client, const uint8_t *message,
                    uint32_t bytes);
 void nat_dns_tick(struct nat *nat);
 uint64_t nat_dns_deadline(const struct nat *nat);
+
+/* ---- gateway.c ---- */
+
+size_t nat_gateway_bytes(void);
+/** Puts the gateway's own stream services in front of `host`: sets nat->host. */
+bool nat_gateway_open(struct nat *nat, const struct nat_host *host);
+void nat_gateway_close(struct nat *nat);
+/** True for a TCP endpoint that is answered here (DNS over TCP). */
+bool nat_gateway_serves(const struct nat *nat, const struct nat_endpoint *remote);
+void nat_gateway_reply(struct nat *nat, int stream, const uint8_t *message, uint32_t bytes);
+/** Tells tcp.c what happened on the gateway's streams; never called from inside a host call. */
+void nat_gateway_run(struct nat *nat);
+uint64_t nat_gateway_deadline(const struct nat *nat);
 
 /* ---- nat.c ---- */
 

@@ -198,7 +198,9 @@ void nat_udp_input(struct nat *nat, const struct ip_packet *packet)
             return;
         }
         if (key->remote.port == DNS_PORT && gateway && !is_forwarded(nat, &key->remote)) {
-            nat_dns_input(nat, key, payload, payload_bytes);
+            const struct dns_client client = {.key = *key};
+
+            nat_dns_input(nat, &client, payload, payload_bytes);
             return;
         }
     }
