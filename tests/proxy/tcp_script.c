@@ -179,6 +179,25 @@ static void do_guest(struct script *script)
     world_guest_sends(&script->world, &wanted.segment);
 }
 
+static void do_fill(struct script *script)
+{
+    uint32_t from = number(script);
+    const uint32_t to = number(script);
+    char line[64];
+
+    while (from != to) {
+        const uint32_t bytes = to - from < 1000 ? to - from : 1000;
+
+        snprintf(line, sizeof line, ". %" PRIu32 "+%" PRIu32 " ack 1", from, bytes);
+        script->tokens = script->at = 0;
+        for (char *at = strtok(line, " "); at != NULL; at = strtok(NULL, " "))
+            script->token[script->tokens++] = at;
+        do_guest(script);
+        from += bytes;
+    }
+    world_flush(&script->world);
+}
+
 static void do_nat(struct script *script)
 {
     const bool is_reset = script->token[script->at][0] == 'R';
@@ -330,6 +349,8 @@ static void do_line(struct script *script, const char *line)
         world_flush(&script->world);
     } else if (next_is(script, "batch")) {
         do_guest(script);
+    } else if (next_is(script, "fill")) {
+        do_fill(script);
     } else if (next_is(script, "nat")) {
         do_nat(script);
     } else if (next_is(script, "silence")) {

@@ -136,7 +136,8 @@ static ssize_t tcp_send(void *context, int handle, const struct iovec *from, int
             socket->out = realloc(socket->out, socket->out_room);
             assert_non_null(socket->out);
         }
-        memcpy(socket->out + socket->out_bytes, from[i].iov_base, part);
+        if (part > 0)
+            memcpy(socket->out + socket->out_bytes, from[i].iov_base, part);
         socket->out_bytes += part;
         socket->send_room -= (uint32_t)part;
         total += (ssize_t)part;

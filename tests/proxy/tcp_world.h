@@ -8,6 +8,7 @@
  *   guest FLAGS SEQ+LEN [ack N] [win N] [mss N] [ws N] [sackok] [ts V E] [sack A-B ...]
  *                     the guest sends; FLAGS of S F R P U and . for ACK. The batch ends.
  *   batch FLAGS ...   the same, the batch goes on
+ *   fill FROM TO      the guest sends these sequence numbers as one batch of segments of 1000 bytes
  *   nat FLAGS SEQ+LEN ...   the next frame to the guest is this; fields left out are not compared
  *   silence           no frame waits
  *   +N us|ms|s        the clock advances, timers run on their way

@@ -236,77 +236,98 @@ struct burst {
     uint32_t seq;       /* of its first byte */
     uint32_t max_bytes; /* of payload */
     uint32_t max_segments;
-    bool is_again;          /* a retransmission or probe */
-    uint32_t segments, end; /* results */
+    bool is_again; /* a retransmission or probe */
+
+    uint32_t segment_bytes;        /* payload of all segments but the last */
+    uint32_t segments, bytes, end; /* results */
 };
+
+/* Peeks at burst->seq into the payload areas of the places. SEND_NOTHING: there is nothing. */
+static enum send_result burst_read(struct nat_tcp *tcp, struct tcp_flow *flow, struct burst *burst,
+                                   uint8_t **places, uint32_t place_count, uint32_t before_bytes)
+{
+    const struct nat_host *host = &tcp->nat->host;
+    const uint32_t places_bytes = place_count * burst->segment_bytes;
+    const uint32_t room_bytes = burst->max_bytes < places_bytes ? burst->max_bytes : places_bytes;
+    const uint32_t offset = burst->seq - flow->snd_una;
+    struct iovec to[TCP_QUANTUM_SEGMENTS];
+
+    if (room_bytes == 0)
+        return flow->host_eof && burst->seq == flow->fin_seq ? SEND_DONE : SEND_NOTHING;
+    for (uint32_t i = 0; i < place_count; i++)
+        to[i] = (struct iovec){places[i] + before_bytes, burst->segment_bytes};
+    to[place_count - 1].iov_len = room_bytes - (place_count - 1) * burst->segment_bytes;
+    const ssize_t got = host->tcp_peek(host->context, flow->socket, offset, to, (int)place_count);
+    if (got < 0) {
+        flow->readable = false;
+        return got == -EAGAIN || got == -EWOULDBLOCK ? SEND_NOTHING : SEND_ENDED;
+    }
+    burst->bytes = (uint32_t)got;
+    if (got == 0 && !flow->host_eof) {
+        flow->host_eof = true;
+        flow->fin_seq = burst->seq;
+        flow->readable = false;
+    } else if (burst->bytes < room_bytes && !flow->host_eof) {
+        look_behind(tcp, flow, offset + burst->bytes, burst->seq + burst->bytes);
+    }
+    return SEND_DONE;
+}
+
+static void burst_write(struct nat_tcp *tcp, struct tcp_flow *flow, struct burst *burst,
+                        struct header *header, uint8_t **places)
+{
+    const struct nat_host *host = &tcp->nat->host;
+    const uint32_t full_bytes = burst->segment_bytes, end = burst->seq + burst->bytes;
+    const bool has_fin = flow->host_eof && end == flow->fin_seq;
+    /* RFC 9293 §3.9.1: PSH on the last data there is */
+    const bool is_pushed =
+        burst->bytes > 0 && (burst->is_again ? end + has_fin == flow->snd_nxt : !flow->readable);
+    const uint32_t segments =
+        burst->bytes > full_bytes ? (burst->bytes + full_bytes - 1) / full_bytes : 1;
+    const uint32_t last_bytes = burst->bytes - (segments - 1) * full_bytes;
+
+    for (uint32_t i = 0; i < segments - 1; i++) {
+        header->seq = burst->seq + i * full_bytes;
+        header_write(tcp, header, places[i], full_bytes);
+    }
+    header->seq = end - last_bytes;
+    header->flags = (uint8_t)(TCP_ACK | (is_pushed ? TCP_PSH : 0) | (has_fin ? TCP_FIN : 0));
+    header_write(tcp, header, places[segments - 1], last_bytes);
+    host->frame_commit(host->context, segments, header_bytes(header) + last_bytes);
+    burst->segments = segments;
+    burst->end = end + has_fin;
+    sent(tcp, flow, burst->seq, segments > 1 ? full_bytes : last_bytes, burst->end,
+         burst->is_again);
+}
 
 /* Peeks up to max_bytes at burst->seq straight into frames and sends them. */
 static enum send_result send_burst(struct nat_tcp *tcp, struct tcp_flow *flow, struct burst *burst)
 {
     const struct nat_host *host = &tcp->nat->host;
     uint8_t *places[TCP_QUANTUM_SEGMENTS];
-    struct iovec to[TCP_QUANTUM_SEGMENTS];
     struct header header;
 
     if (flow->host_eof && burst->max_bytes > flow->fin_seq - burst->seq)
         burst->max_bytes = flow->fin_seq - burst->seq;
-    const uint32_t full_bytes = burst->max_bytes < flow->mss ? burst->max_bytes : flow->mss;
-    uint32_t count = full_bytes != 0 ? (burst->max_bytes + full_bytes - 1) / full_bytes : 1;
+    burst->segment_bytes = burst->max_bytes < flow->mss ? burst->max_bytes : flow->mss;
+    uint32_t count = 1;
+    if (burst->segment_bytes != 0)
+        count = (burst->max_bytes + burst->segment_bytes - 1) / burst->segment_bytes;
     count = count < burst->max_segments ? count : burst->max_segments;
 
     header_fill(tcp, flow, &header, burst->seq, 0, false);
     const uint32_t before_bytes = header_bytes(&header);
-    count = host->frame_reserve(host->context, before_bytes + full_bytes, count, places);
+    count = host->frame_reserve(host->context, before_bytes + burst->segment_bytes, count, places);
     if (count == 0)
         return SEND_BLOCKED;
-
-    const uint32_t room_bytes =
-        burst->max_bytes < count * full_bytes ? burst->max_bytes : count * full_bytes;
-    const uint32_t offset = burst->seq - flow->snd_una;
-    ssize_t got = 0;
-    if (room_bytes > 0) {
-        for (uint32_t i = 0; i < count; i++)
-            to[i] = (struct iovec){places[i] + before_bytes, full_bytes};
-        to[count - 1].iov_len = room_bytes - (count - 1) * full_bytes;
-        got = host->tcp_peek(host->context, flow->socket, offset, to, (int)count);
-        if (got == 0 && !flow->host_eof) {
-            flow->host_eof = true;
-            flow->fin_seq = burst->seq;
-            flow->readable = false;
-        }
-    }
-    if (got < 0 || (got == 0 && !(flow->host_eof && burst->seq == flow->fin_seq))) {
+    const enum send_result result = burst_read(tcp, flow, burst, places, count, before_bytes);
+    if (result != SEND_DONE) {
         host->frame_commit(host->context, 0, 0);
-        if (got < 0 && got != -EAGAIN && got != -EWOULDBLOCK) {
+        if (result == SEND_ENDED)
             tcp_host_abort(tcp, flow);
-            return SEND_ENDED;
-        }
-        flow->readable = false;
-        return SEND_NOTHING;
+        return result;
     }
-    const uint32_t bytes = (uint32_t)got;
-    if (bytes > 0 && bytes < room_bytes && !flow->host_eof)
-        look_behind(tcp, flow, offset + bytes, burst->seq + bytes);
-
-    const uint32_t segments = bytes > full_bytes ? (bytes + full_bytes - 1) / full_bytes : 1;
-    const uint32_t last_bytes = bytes - (segments - 1) * full_bytes;
-    const bool has_fin = flow->host_eof && burst->seq + bytes == flow->fin_seq;
-    for (uint32_t i = 0; i < segments; i++) {
-        const bool is_last = i == segments - 1;
-
-        header.seq = burst->seq + i * full_bytes;
-        if (is_last) /* RFC 9293 §3.9.1: PSH when the buffer is empty behind it */
-            header.flags =
-                (uint8_t)(TCP_ACK | (bytes < room_bytes || !flow->readable ? TCP_PSH : 0) |
-                          (has_fin ? TCP_FIN : 0));
-        header_write(tcp, &header, places[i], is_last ? last_bytes : full_bytes);
-    }
-    host->frame_commit(host->context, segments, before_bytes + last_bytes);
-
-    burst->segments = segments;
-    burst->end = burst->seq + bytes + has_fin;
-    sent(tcp, flow, burst->seq, segments > 1 ? full_bytes : last_bytes, burst->end,
-         burst->is_again);
+    burst_write(tcp, flow, burst, &header, places);
     if (!has_hole(flow)) /* else a bare segment follows, with SACK */
         acknowledged(flow);
     return SEND_DONE;

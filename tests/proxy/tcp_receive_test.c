@@ -1,0 +1,268 @@
+/* tcp_receive_test.c - from the guest to the host (spec/l2-proxy.md §6.2; RFC 9293, 5961, 7323). */
+#include "tcp_world.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define OPEN      "guest S 0+0 mss 1460", "connects", "nat S. 0+0 ack 1", "guest . 1+0 ack 1"
+#define OPEN_SACK "guest S 0+0 mss 1460 sackok", "connects", "nat S. 0+0 ack 1", "guest . 1+0 ack 1"
+#define OPEN_TS                                                                                    \
+    "guest S 0+0 mss 1460 ts 100 0", "connects", "nat S. 0+0 ack 1", "guest . 1+0 ack 1 ts 101 1000"
+
+/* RFC 9293 §3.8.6.3: an ACK for at least every second full segment, and within 0.5 s. */
+static void acks_are_delayed_but_not_for_long(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN, "guest . 1+1000 ack 1", "host got 1000", "silence", "+19ms", "silence", "+1ms",
+               "nat . 1+0 ack 1001");
+    TCP_SCRIPT(OPEN, "guest . 1+1460 ack 1", "silence", "guest . 1461+1460 ack 1",
+               "nat . 1+0 ack 2921", "silence", "host got 2920");
+}
+
+/* tcp.h: payload of a batch goes to the host at its end, with one acknowledgment. */
+static void a_batch_has_one_acknowledgment(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN, "batch . 1+1000 ack 1", "batch . 1001+1000 ack 1", "batch . 2001+1000 ack 1",
+               "guest P. 3001+10 ack 1", "nat . 1+0 ack 3011", "silence", "host got 3010");
+}
+
+/* §6.2: out-of-order segments kept up to the receive window. RFC 5681 §4.2: told at once. */
+static void out_of_order_data_waits_for_the_hole(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN, "guest . 1001+1000 ack 1", "nat . 1+0 ack 1", "guest . 2001+500 ack 1",
+               "nat . 1+0 ack 1", "host got 0", "guest . 1+1000 ack 1", "nat . 1+0 ack 2501",
+               "host got 2500", "metric out_of_order 2");
+}
+
+/* RFC 2018 §4: the first block is the one that triggered this ACK; all that fit are named. */
+static void sack_names_what_is_kept(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN_SACK, "guest . 1001+100 ack 1", "nat . 1+0 ack 1 sack 1001-1101",
+               "guest . 3001+100 ack 1", "nat . 1+0 ack 1 sack 3001-3101 1001-1101",
+               "guest . 2001+100 ack 1", "nat . 1+0 ack 1 sack 2001-2101 1001-1101 3001-3101",
+               "guest . 1101+100 ack 1", "nat . 1+0 ack 1 sack 1001-1201 2001-2101 3001-3101",
+               "guest . 1+1000 ack 1", "nat . 1+0 ack 1201 sack 2001-2101 3001-3101",
+               "host got 1200");
+}
+
+/* §6.2: overlaps trimmed. RootlessRelay: overlapping tails. */
+static void overlaps_are_trimmed(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN, "guest P. 1+100 ack 1", "guest P. 51+100 ack 1", "host got 150",
+               "guest P. 1+400 ack 1", "host got 400", "+1s");
+    TCP_SCRIPT(OPEN, "guest . 101+100 ack 1", "guest . 51+200 ack 1", "guest . 151+50 ack 1",
+               "guest . 301+100 ack 1", "guest . 1+350 ack 1", "host got 400");
+}
+
+/* RFC 9293 §3.10.7.4: an unacceptable segment is answered by an ACK and dropped. */
+static void an_old_segment_is_acknowledged_again(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN, "guest P. 1+100 ack 1", "+20ms", "nat . 1+0 ack 101", "guest P. 1+100 ack 1",
+               "nat . 1+0 ack 101", "host got 100");
+    TCP_SCRIPT(OPEN, "guest . 70000+10 ack 1", "nat . 1+0 ack 1", "host got 0");
+}
+
+/* tcp.h: two peers must not answer each other for ever. */
+static void empty_unacceptable_segments_are_answered_sparingly(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN, "guest . 0+0 ack 1", "nat . 1+0 ack 1", "guest . 0+0 ack 1", "silence",
+               "+50ms", "guest . 0+0 ack 1", "nat . 1+0 ack 1");
+}
+
+/* RFC 9293 §3.10.7.4: data beyond the right edge is trimmed, and its FIN with it. */
+static void data_beyond_the_window_is_cut(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN, "guest F. 65001+1000 ack 1", "nat . 1+0 ack 1", "host waiting",
+               "metric out_of_order 1");
+}
+
+static void kernel_of_5000(struct nat_config *config)
+{
+    config->tcp_window_max_bytes = 65535;
+}
+
+/* §6.2: receive window shrinks; never drop accepted data. A zero window opens again by itself. */
+static void a_full_kernel_closes_the_window(void **state)
+{
+    (void)state;
+    TCP_SCRIPT_WITH(kernel_of_5000, OPEN, "host room 1000", "guest . 1+1400 ack 1", "host got 1000",
+                    "guest . 1401+1400 ack 1", "nat . 1+0 ack 2801 win 62735", "host got 1000",
+                    "host room 100000", "host got 2800", "nat . 1+0 ack 2801 win 65535", "silence");
+}
+
+/* RFC 9293 §3.10.7.4: with a zero window, an ACK field is still processed, the data is not. */
+static void a_probe_of_our_closed_window_is_answered(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN, "host room 0", "fill 1 65536", "nat . 1+0 ack 65536 win 0", "remote sends 10",
+               "nat P. 1+10", "guest P. 65536+1 ack 11", "nat . 11+0 ack 65536 win 0",
+               "host consumed 10", "host got 0", "guest F. 65536+0 ack 11", "nat . 11+0 ack 65537",
+               "host room 100000", "host got 65535", "host shut");
+    TCP_SCRIPT(OPEN, "host room 0", "fill 1 65536", "nat . 1+0 ack 65536 win 0", "host room 100000",
+               "nat . 1+0 ack 65536 win 34465", "host got 65535");
+}
+
+/* Quirks §4, RootlessRelay: payload of six zero bytes or spaces is payload like any other; here:
+ * one byte at a time in reverse order. */
+static void tiny_segments_in_reverse(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN, "batch . 6+1 ack 1", "batch . 5+1 ack 1", "batch . 4+1 ack 1",
+               "batch . 3+1 ack 1", "batch . 2+1 ack 1", "guest . 1+1 ack 1", "nat . 1+0 ack 7",
+               "host got 6");
+}
+
+/* Quirks §4, CVE-2026-9539: URG is ignored, whatever its pointer says. */
+static void urgent_data_is_data(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN, "guest U. 1+10 ack 1", "host got 10", "+20ms", "nat . 1+0 ack 11");
+}
+
+/* RFC 5961 §3.2: RST is believed only at RCV.NXT; elsewhere in the window it is challenged. */
+static void a_reset_must_be_exact(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN, "guest R 500+0", "nat . 1+0 ack 1", "host waiting", "guest R 70000+0",
+               "silence", "host waiting", "guest R 1+0", "silence", "host reset",
+               "metric tcp_conns_active 0");
+}
+
+/* RFC 5961 §4.2: a SYN on an open connection is challenged, whatever its sequence number. */
+static void a_syn_on_an_open_flow_is_challenged(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN, "guest S 1+0", "nat . 1+0 ack 1", "guest S 900000+0", "nat . 1+0 ack 1",
+               "host opens 1", "host waiting");
+}
+
+/* RFC 5961 §5.2 and RootlessRelay: an ACK of what was never sent is answered, and moves nothing. */
+static void a_future_ack_changes_nothing(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN, "guest P. 1+10 ack 5000 win 0", "nat . 1+0 ack 1", "host got 0",
+               "remote sends 10", "nat P. 1+10");
+}
+
+/* RFC 9293 §3.10.7.4: if the ACK bit is off, drop the segment. */
+static void data_without_ack_is_dropped(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN, "guest P 1+10", "silence", "host got 0");
+}
+
+/* RFC 7323 §5.3: PAWS drops an old duplicate, answers it, and spares RST. */
+static void paws_refuses_old_timestamps(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN_TS, "guest P. 1+10 ack 1 ts 110 1000", "host got 10", "+20ms",
+               "nat . 1+0 ack 11 ts 1020 110", "guest P. 11+10 ack 1 ts 105 1000",
+               "nat . 1+0 ack 11", "host got 10", "guest P. 11+10 ack 1 ts 111 1000", "host got 20",
+               "guest R 21+0 ts 50 1000", "host reset");
+}
+
+/* RFC 7323 §4.3: the echo is of the segment that the last ACK waited for, not of a later one. */
+static void the_echo_is_of_the_oldest_unacknowledged(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN_TS, "guest . 1+10 ack 1 ts 110 1000", "guest . 11+10 ack 1 ts 120 1000",
+               "+20ms", "nat . 1+0 ack 21 ts 1020 110");
+}
+
+/* RFC 7323 §2.3: windows after the handshake are scaled by what each side offered. */
+static void the_window_is_scaled(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("guest S 0+0 mss 1460 ws 3", "connects", "nat S. 0+0 ack 1 win 65535 mss 1460 ws 7",
+               "guest . 1+0 ack 1", "guest . 1+1460 ack 1", "guest . 1461+1460 ack 1",
+               "nat . 1+0 ack 2921 win 511");
+}
+
+/* Slow-start of the window: it doubles while the guest fills it in a round trip and the kernel
+ * keeps up (tcp.h, dynamic right-sizing). */
+static void the_window_grows_with_use(void **state)
+{
+    struct world world;
+    struct world_segment segment = {.guest_port = 4000,
+                                    .remote_port = 80,
+                                    .remote = {93, 184, 216, 34},
+                                    .flags = TCP_SYN,
+                                    .window = 65535,
+                                    .options = {1, 3, 3, 7},
+                                    .options_bytes = 4};
+    struct world_segment got = {0};
+    static uint8_t payload[1460];
+    uint32_t edge = 0, most = 0;
+
+    (void)state;
+    world_open(&world, 77, NULL);
+    world_guest_sends(&world, &segment);
+    world_flush(&world);
+    world.sockets[0].is_connected = true;
+    world_event(&world, &world.sockets[0], NAT_SOCKET_CONNECTED);
+    world_advance(&world, 50000); /* the round trip */
+    segment = (struct world_segment){.guest_port = 4000,
+                                     .remote_port = 80,
+                                     .remote = {93, 184, 216, 34},
+                                     .seq = 1,
+                                     .ack = 78,
+                                     .flags = TCP_ACK,
+                                     .window = 65535,
+                                     .payload = payload};
+    world_guest_gets(&world, &got);
+    edge = got.ack + got.window;
+    for (int round = 0; round < 20; round++) { /* all the window allows, once per round trip */
+        world_room(&world, &world.sockets[0], 16 << 20);
+        while (edge - segment.seq >= sizeof payload && world.sent_count < WORLD_FRAMES) {
+            segment.payload_bytes = sizeof payload;
+            world_guest_sends(&world, &segment);
+            segment.seq += sizeof payload;
+        }
+        world_flush(&world);
+        while (world_guest_gets(&world, &got)) {
+            edge = got.ack + ((uint32_t)got.window << 7);
+            most = edge - got.ack > most ? edge - got.ack : most;
+        }
+        world_advance(&world, 50000);
+    }
+    assert_in_range(most, (4 << 20) - 128, 4 << 20);
+    world_close(&world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(acks_are_delayed_but_not_for_long),
+        cmocka_unit_test(a_batch_has_one_acknowledgment),
+        cmocka_unit_test(out_of_order_data_waits_for_the_hole),
+        cmocka_unit_test(sack_names_what_is_kept),
+        cmocka_unit_test(overlaps_are_trimmed),
+        cmocka_unit_test(an_old_segment_is_acknowledged_again),
+        cmocka_unit_test(empty_unacceptable_segments_are_answered_sparingly),
+        cmocka_unit_test(data_beyond_the_window_is_cut),
+        cmocka_unit_test(a_full_kernel_closes_the_window),
+        cmocka_unit_test(a_probe_of_our_closed_window_is_answered),
+        cmocka_unit_test(tiny_segments_in_reverse),
+        cmocka_unit_test(urgent_data_is_data),
+        cmocka_unit_test(a_reset_must_be_exact),
+        cmocka_unit_test(a_syn_on_an_open_flow_is_challenged),
+        cmocka_unit_test(a_future_ack_changes_nothing),
+        cmocka_unit_test(data_without_ack_is_dropped),
+        cmocka_unit_test(paws_refuses_old_timestamps),
+        cmocka_unit_test(the_echo_is_of_the_oldest_unacknowledged),
+        cmocka_unit_test(the_window_is_scaled),
+        cmocka_unit_test(the_window_grows_with_use),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
