@@ -161,6 +161,48 @@ static void the_queue_holds_its_bytes_in_any_shape(void **state)
     talk_free(&t);
 }
 
+/* Empty frames need more room than they count for: queues frames behind `skip` sent ones until
+ * the queue is full or `limit` are in. Returns how many went in. */
+static uint32_t fill(struct talk *talk, uint32_t skip, uint32_t limit)
+{
+    static const uint8_t frame[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    uint32_t count = 0;
+    uint32_t bytes;
+
+    static const struct l2t_options tight = {
+        .limits = {.frame_max_bytes = 8, .control_max_bytes = 8}, .base_protocol_only = true};
+
+    talk_open(talk, 400, &tight);
+    for (uint32_t i = 0; i < 20; i++)
+        assert_true(l2t_client_send(talk->client, frame, 8));
+    for (uint32_t i = 0; i < skip; i++) {
+        l2t_client_outbound(talk->client, &bytes);
+        l2t_client_outbound_done(talk->client);
+    }
+    while (count < limit && l2t_client_send(talk->client, frame, count % 7 == 6 ? 7 : 0))
+        count++;
+    return count;
+}
+
+/* A queue that is full to the last byte of its ring loses and spoils nothing. */
+static void a_full_ring_keeps_every_byte(void **state)
+{
+    (void)state;
+    for (uint32_t skip = 0; skip < 20; skip++) {
+        struct talk t;
+        const uint32_t room = fill(&t, skip, UINT32_MAX);
+
+        talk_free(&t);
+        assert_int_equal(fill(&t, skip, room), room);
+        for (uint32_t i = skip; i < 20; i++)
+            talk_outbound(&t, "a20300000102030405060708");
+        for (uint32_t i = 0; i < room; i++)
+            talk_outbound(&t, i % 7 == 6 ? "a203000001020304050607" : "a2030000");
+        talk_outbound(&t, "");
+        talk_free(&t);
+    }
+}
+
 /* The same message until it is done, also while more is queued behind it. */
 static void an_outbound_message_stays_until_done(void **state)
 {
@@ -494,6 +536,21 @@ static void a_silent_peer_is_declared_dead(void **state)
     talk_free(&t);
 }
 
+/* §8: "more than" twice the upper bound. */
+static void at_exactly_twice_the_bound_the_peer_is_not_dead(void **state)
+{
+    struct talk t;
+
+    (void)state;
+    talk_open(&t, 1000, &keepalive);
+    l2t_client_tick(t.client, l2t_client_tick(t.client, t.now_ms));
+    l2t_client_tick(t.client, 1000 + 30000);
+    assert_int_equal(l2t_client_state(t.client), L2T_OPEN);
+    l2t_client_tick(t.client, 1000 + 30001);
+    assert_int_equal(l2t_client_state(t.client), L2T_CLOSED);
+    talk_free(&t);
+}
+
 /* §8: "at least one PING sent since the last inbound message". */
 static void without_a_ping_since_nobody_is_dead(void **state)
 {
@@ -578,6 +635,7 @@ int main(void)
         cmocka_unit_test(an_outbound_frame_above_the_limit_closes),
         cmocka_unit_test(exceeding_max_queued_bytes_closes),
         cmocka_unit_test(the_queue_holds_its_bytes_in_any_shape),
+        cmocka_unit_test(a_full_ring_keeps_every_byte),
         cmocka_unit_test(an_outbound_message_stays_until_done),
         cmocka_unit_test(a_frame_begun_and_not_ended_is_not_sent),
         cmocka_unit_test(frames_are_handed_up),
@@ -593,6 +651,7 @@ int main(void)
         cmocka_unit_test(sixteen_pings_are_remembered),
         cmocka_unit_test(ping_is_empty_when_the_limit_is_below_4),
         cmocka_unit_test(a_silent_peer_is_declared_dead),
+        cmocka_unit_test(at_exactly_twice_the_bound_the_peer_is_not_dead),
         cmocka_unit_test(without_a_ping_since_nobody_is_dead),
         cmocka_unit_test(only_valid_messages_keep_the_peer_alive),
         cmocka_unit_test(pings_that_cannot_be_answered_overflow_the_queue),
