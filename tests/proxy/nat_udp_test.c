@@ -423,6 +423,29 @@ static void flows_take_turns(void **state)
     assert_true(before <= 64);
 }
 
+/* AERO_L2_MAX_FRAME_PAYLOAD may be absurdly small: nothing above it is sent, and nothing spins. */
+static void a_tiny_frame_limit_sends_nothing_above_it(void **state)
+{
+    static const uint32_t limits[] = {1, 14, 34, 60, 81};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        struct nat_world *tiny = calloc(1, sizeof *tiny);
+
+        world_init(tiny);
+        tiny->config.frame_max_bytes = limits[i];
+        start(tiny);
+        world_send_udp(tiny, 1, world_server, 1234, "x", 1);
+        world_remote_sends(tiny, world_socket_to(tiny, world_server, 1234), "answer", 6);
+        world_send_udp(tiny, 1, world_gateway, 53, "?", 1);
+        world_advance(tiny, 100000000);
+        for (uint32_t k = 0; k < tiny->frame_count; k++)
+            assert_true(tiny->frames[k].bytes <= limits[i]);
+        world_close(tiny);
+        free(tiny);
+    }
+}
+
 /* A cookie of a flow that is gone reaches nobody. */
 static void an_event_of_a_closed_flow_is_ignored(void **state)
 {
@@ -464,6 +487,7 @@ int main(void)
         TEST_CONFIGURED(the_lan_has_no_other_machines),
         TEST(replies_wait_for_room_in_the_queue),
         TEST(flows_take_turns),
+        cmocka_unit_test(a_tiny_frame_limit_sends_nothing_above_it),
         TEST(an_event_of_a_closed_flow_is_ignored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

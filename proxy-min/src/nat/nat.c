@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MTU_MIN = 68 }; /* RFC 791 §3.2: every link carries so much */
+
 bool nat_endpoint_equal(const struct nat_endpoint *a, const struct nat_endpoint *b)
 {
     return a->port == b->port && a->family == b->family &&
@@ -29,7 +31,9 @@ struct nat *nat_open(const struct nat_config *config, const struct nat_host *hos
     nat->now_us = now_us;
     nat->mtu = config->lan_mtu;
     if (config->frame_max_bytes < ETH_HEADER_BYTES + nat->mtu)
-        nat->mtu = config->frame_max_bytes - ETH_HEADER_BYTES;
+        nat->mtu = config->frame_max_bytes > ETH_HEADER_BYTES + MTU_MIN
+                       ? config->frame_max_bytes - ETH_HEADER_BYTES
+                       : MTU_MIN; /* then frames above the limit are not sent at all */
     nat->ip_id = (uint16_t)host->random(host->context);
     if (nat_gateway_open(nat, host) && nat_tcp_open(nat) && nat_udp_open(nat) &&
         nat_dns_open(nat) && nat_reassembly_open(nat))

@@ -229,11 +229,8 @@ static bool from_world(struct nat *nat, struct udp_flow *flow)
     uint8_t room[UDP_HEADER_BYTES + DATAGRAM_BYTES_MAX];
 
     for (uint32_t i = 0; i < RECEIVE_BURST; i++) {
-        uint8_t *probe;
-
         /* Room for the first frame, else the datagram waits in the host's socket. */
-        if (nat->host.frame_reserve(nat->host.context, ETH_HEADER_BYTES + nat->mtu, 1, &probe) ==
-            0) {
+        if (nat_frame_begin(nat, ETH_HEADER_BYTES + nat->mtu) == NULL) {
             nat->udp->blocked = true;
             return true;
         }
