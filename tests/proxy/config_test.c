@@ -184,7 +184,7 @@ static void authentication_modes(void **state)
         {{"AERO_L2_OPEN=1"}, -1},
         {{"AERO_L2_INSECURE_ALLOW_NO_AUTH=1"}, -1},
         {{"AERO_L2_OPEN=yes", "AERO_L2_INSECURE_ALLOW_NO_AUTH=1"}, -1},
-        {{"AERO_L2_AUTH_MODE=none"}, -1},
+        {{"AERO_L2_AUTH_MODE=none"}, AUTH_NONE}, /* said in so many words */
         {{"AERO_L2_AUTH_MODE=api_key", "AERO_L2_API_KEY=k"}, AUTH_TOKEN},
         {{"AERO_L2_AUTH_MODE=cookie", "SESSION_SECRET=s"}, AUTH_SESSION},
         {{"AERO_L2_AUTH_MODE=session", "AERO_L2_API_KEY=k"}, -1},

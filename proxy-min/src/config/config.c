@@ -189,12 +189,6 @@ static bool read_auth_mode(struct config *config, struct reader *reader)
     free(mode);
     if (!known)
         return complain(reader, "AERO_L2_AUTH_MODE: unknown mode");
-    /* §2.4: mode none needs both switches and no credential beside it. */
-    if (config->auth_mode == AUTH_NONE &&
-        !(open && config->api_key == NULL && config->session_secret == NULL &&
-          config->jwt_secret == NULL))
-        return complain(reader, "AERO_L2_AUTH_MODE=none needs AERO_L2_OPEN=1, "
-                                "AERO_L2_INSECURE_ALLOW_NO_AUTH=1 and no credentials");
     return mode_has_its_secrets(config, reader);
 }
 
@@ -213,10 +207,10 @@ static bool read_access(struct config *config, struct reader *reader)
     config->max_bytes_per_connection = reader_u64(reader, "AERO_L2_MAX_BYTES_PER_CONNECTION", 0);
     config->max_frames_per_second = reader_u64(reader, "AERO_L2_MAX_FRAMES_PER_SECOND", 0);
 
-    return reader_string(reader, &config->api_key, "AERO_L2_API_KEY", "AERO_L2_TOKEN", NULL) &&
+    return reader_text(reader, &config->api_key, "AERO_L2_API_KEY", "AERO_L2_TOKEN") &&
            reader_string(reader, &config->session_secret, "AERO_GATEWAY_SESSION_SECRET",
                          "SESSION_SECRET", "AERO_L2_SESSION_SECRET") &&
-           reader_string(reader, &config->jwt_secret, "AERO_L2_JWT_SECRET", NULL, NULL) &&
+           reader_text(reader, &config->jwt_secret, "AERO_L2_JWT_SECRET", NULL) &&
            reader_string(reader, &config->jwt_audience, "AERO_L2_JWT_AUDIENCE", NULL, NULL) &&
            reader_string(reader, &config->jwt_issuer, "AERO_L2_JWT_ISSUER", NULL, NULL) &&
            config_list(&config->allowed_hosts, reader_get(reader, "AERO_L2_ALLOWED_HOSTS")) &&

@@ -114,3 +114,16 @@ bool reader_string(const struct reader *reader, char **value, const char *name, 
     }
     return true;
 }
+
+bool reader_text(const struct reader *reader, char **value, const char *name, const char *second)
+{
+    const char *text = reader_get(reader, name);
+
+    if ((text == NULL || *text == '\0') && second != NULL)
+        text = reader_get(reader, second);
+    *value = NULL;
+    if (text == NULL || *text == '\0')
+        return true;
+    *value = strdup(text);
+    return *value != NULL;
+}

@@ -26,5 +26,7 @@ bool reader_is_one(const struct reader *reader, const char *name);
  *  out of memory. */
 bool reader_string(const struct reader *reader, char **value, const char *name, const char *second,
                    const char *third);
+/** The same, as it stands: secrets that may begin or end with a blank. */
+bool reader_text(const struct reader *reader, char **value, const char *name, const char *second);
 
 #endif

@@ -128,6 +128,8 @@ int main(int argc, char **argv)
     }
     if (geteuid() == 0)
         fprintf(stderr, "aero-l2-proxy: warning: running as root, which it never needs\n");
+    if (program.config.auth_mode == AUTH_NONE)
+        fprintf(stderr, "aero-l2-proxy: warning: no authentication, everybody may open tunnels\n");
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
     uv_loop_init(&program.loop);
