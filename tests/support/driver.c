@@ -8,8 +8,10 @@
 static const uint64_t hole_start = 0xb0000000;
 static const uint64_t hole_end = 0x100000000;
 
-static void dma_seen(struct driver *d)
+static void dma_seen(struct driver *d, bool write, uint64_t gpa, uint32_t bytes)
 {
+    if (d->watch != NULL)
+        d->watch(d, write, gpa, bytes);
     if (d->on_dma != NULL)
         d->on_dma(d);
 }
@@ -28,7 +30,7 @@ static bool host_read(void *context, uint64_t gpa, void *to, uint32_t bytes)
     const uint32_t good = in_ram(gpa, bytes);
 
     d->reads++;
-    dma_seen(d);
+    dma_seen(d, false, gpa, bytes);
     memcpy(to, d->ram + (good > 0 ? gpa : 0), good);
     for (uint32_t i = good; i < bytes; i++) {
         const uint64_t at = gpa + i;
@@ -46,7 +48,7 @@ static bool host_write(void *context, uint64_t gpa, const void *from, uint32_t b
     if (d->writes < DRIVER_WRITES_MAX)
         d->write[d->writes] = (struct driver_write){gpa, bytes};
     d->writes++;
-    dma_seen(d);
+    dma_seen(d, true, gpa, bytes);
     memcpy(d->ram + (good > 0 ? gpa : 0), from, good);
     return good == bytes;
 }
@@ -65,6 +67,7 @@ static void host_written(void *context, uint64_t gpa, uint32_t bytes)
     if (d->writes < DRIVER_WRITES_MAX)
         d->write[d->writes] = (struct driver_write){gpa, bytes};
     d->writes++;
+    dma_seen(d, true, gpa, bytes);
 }
 
 static void host_irq(void *context, bool level)
@@ -152,13 +155,19 @@ int driver_setup(void **state)
     return 0;
 }
 
+void driver_frames_clear(struct driver *d)
+{
+    for (uint32_t i = 0; i < d->frames; i++)
+        vector_bytes_free(d->frame[i].data, d->frame[i].bytes);
+    d->frames = 0;
+}
+
 int driver_teardown(void **state)
 {
     struct driver *d = *state;
 
     pending_drop(d);
-    for (uint32_t i = 0; i < d->frames; i++)
-        vector_bytes_free(d->frame[i].data, d->frame[i].bytes);
+    driver_frames_clear(d);
     free(d->ram);
     free(d->memory);
     free(d);

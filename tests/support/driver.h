@@ -51,6 +51,9 @@ struct driver {
     uint32_t writes;
     struct driver_write write[DRIVER_WRITES_MAX];
     void (*on_dma)(struct driver *d); /* called before each DMA access */
+    /* Sees every access before it happens; `model` is the caller's own. */
+    void (*watch)(struct driver *d, bool write, uint64_t gpa, uint32_t bytes);
+    void *model;
 
     uint32_t tx_tail, tx_count, rx_tail, rx_count;
 
@@ -116,6 +119,9 @@ struct driver_rx {
 struct driver_rx driver_rx(const struct driver *d, uint32_t index);
 /** Writes `count` hex digits pairs of `text` to guest memory; blanks are skipped. Returns bytes. */
 uint32_t driver_hex(struct driver *d, uint64_t gpa, const char *text);
+
+/** Forgets the frames the sink took so far. */
+void driver_frames_clear(struct driver *d);
 
 /** A frame to the card's own address with a recognisable payload; returned block is static. */
 const uint8_t *driver_frame(struct driver *d, uint32_t bytes);
