@@ -26,6 +26,8 @@ test("a Nic used after close() says so, whatever is called", async () => {
     () => nic.link,
     () => nic.stats(),
     () => nic.reset(),
+    () => nic.saveState(),
+    () => nic.restoreState(new Uint8Array(1)),
     () => nic.setMemory(new Uint8Array(1)),
     () => connectTunnel(nic, { url: "ws://127.0.0.1:1" }),
   ])

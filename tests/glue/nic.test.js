@@ -143,6 +143,27 @@ for (const isolated of [false, true]) {
       assert.equal(nic.configRead(4, 2) & 4, 0);
     });
 
+    test("§10: a saved state makes another card go on where this one was", async () => {
+      const { nic, driver, ram } = await machine();
+      driver.start();
+      driver.queue(numberedFrame(1));
+      const state = nic.saveState();
+      assert.deepEqual(state, nic.saveState()); // deterministic
+      assert.equal(
+        Buffer.from(state.subarray(0, 16)).toString("hex"),
+        "4145524f0100000045314b3001000000",
+      );
+      const other = await createNic({ memory: ram, isolated });
+      other.restoreState(state);
+      assert.equal(other.barRead(0, Reg.RCTL, 4), driver.read(Reg.RCTL));
+      other.poll();
+      assert.deepEqual(other.takeFrame(), numberedFrame(1));
+      const message = "this is not a saved state of this card";
+      assert.throws(() => other.restoreState(new Uint8Array(3)), { message });
+      assert.throws(() => other.restoreState(state.subarray(0, 100)), { message });
+      assert.equal(other.barRead(0, Reg.RCTL, 4), driver.read(Reg.RCTL));
+    });
+
     test("nothing the guest writes throws", async () => {
       const { nic, driver } = await machine();
       driver.start();

@@ -218,3 +218,14 @@ const uint64_t *nic_stats(struct card *card)
         __builtin_memcpy(to++, backend + backend_names[i].at, sizeof *to);
     return card->stats;
 }
+
+uint32_t nic_save(struct card *card, uint8_t *to, uint32_t capacity)
+{
+    return (uint32_t)card->model->save(card->nic, to, capacity);
+}
+
+int32_t nic_load(struct card *card, const uint8_t *from, uint32_t bytes)
+{
+    card->backend.holding = false;
+    return card->model->load(card->nic, from, bytes) < 0 ? ABI_ERR_OPTIONS : 0;
+}

@@ -50,6 +50,8 @@ struct card_model {
     bool (*irq_level)(void *nic);
     uint64_t (*next_event_ns)(void *nic);
     const void *(*stats)(void *nic);
+    size_t (*save)(void *nic, uint8_t *to, size_t capacity); /* returns what it needs */
+    int (*load)(void *nic, const uint8_t *from, size_t bytes);
 };
 
 extern const struct card_model card_e1000;

@@ -95,6 +95,16 @@ static const void *stats(void *nic)
     return e1000_stats(nic);
 }
 
+static size_t save(void *nic, uint8_t *to, size_t capacity)
+{
+    return e1000_save(nic, NULL, to, capacity);
+}
+
+static int load(void *nic, const uint8_t *from, size_t bytes)
+{
+    return e1000_load(nic, from, bytes);
+}
+
 const struct card_model card_e1000 = {
     .name = "e1000",
     .bars = {[E1000_BAR_MMIO] = {CARD_BAR_MEMORY, E1000_MMIO_BYTES},
@@ -116,4 +126,6 @@ const struct card_model card_e1000 = {
     .irq_level = irq_level,
     .next_event_ns = next_event_ns,
     .stats = stats,
+    .save = save,
+    .load = load,
 };

@@ -93,6 +93,17 @@ const char *nic_stat_name(struct card *card, uint32_t stat);
 ABI_EXPORT(nic_stats)
 const uint64_t *nic_stats(struct card *card);
 
+/**
+ * Saves the card's state, without the rings (net-rings.md §5). Returns the snapshot's bytes; they
+ * were written if that is <= capacity, so that capacity 0 asks for the size.
+ */
+ABI_EXPORT(nic_save)
+uint32_t nic_save(struct card *card, uint8_t *to, uint32_t capacity);
+
+/** All or nothing: 0, or an abi_error with the card unchanged. */
+ABI_EXPORT(nic_load)
+int32_t nic_load(struct card *card, const uint8_t *from, uint32_t bytes);
+
 /* Rings (nic/ring.h). */
 
 /** Bytes of a buffer with both rings, 0 for a capacity no ring can have. */

@@ -7,6 +7,8 @@ const MAC_BYTES = 6;
 const DEFAULT_MAC = "52:54:00:12:34:56";
 const DEFAULT_RING_BYTES = 1 << 20;
 const SIGNAL_BYTES = 64;
+/** e1000.md §10.2: a gathered packet and two queues of 256 frames at most. */
+export const SNAPSHOT_MAX_BYTES = 2 << 20;
 const CARD_ROOM_BYTES = 4 << 20; // more than any card needs beside its rings
 const PAGE_BYTES = 65536;
 
@@ -149,7 +151,8 @@ export async function makeCard(options, env) {
   const ringsBytes = instance.exports.rings_bytes(ringBytes, ringBytes);
   if (ringsBytes === 0) throw new RangeError("ringBytes must be a multiple of 4 above 0");
   if (linear) {
-    const bytes = Instance.overhead(module) + cardBytes + ringsBytes + 4 * SIGNAL_BYTES;
+    const bytes =
+      Instance.overhead(module) + cardBytes + ringsBytes + SNAPSHOT_MAX_BYTES + 4 * SIGNAL_BYTES;
     const place = region(bytes, linear);
     instance = await Instance.create(module, env, { memory: linear.wasmMemory, ...place });
   }

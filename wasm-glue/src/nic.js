@@ -1,6 +1,6 @@
 // One network card: the object an emulator drives.
 
-import { makeCard } from "./card.js";
+import { makeCard, SNAPSHOT_MAX_BYTES } from "./card.js";
 import { guestMemory, isLinear, noMemory } from "./memory.js";
 
 const TWO_32 = 2 ** 32;
@@ -45,6 +45,7 @@ export class Nic {
   #memory = noMemory;
   /** @type {Port | null} */ #port = null;
   #announced = false;
+  #snapshotAt = 0;
 
   /** Use createNic(). @param {import("./card.js").Card} made */
   constructor(made) {
@@ -190,6 +191,28 @@ export class Nic {
     );
   }
 
+  /** The card's state; what waits in the rings is not part of it. */
+  saveState() {
+    const card = this.#slot();
+    const bytes = this.#exports.nic_save(card, 0, 0);
+    const at = this.#snapshotRoom(bytes);
+    this.#exports.nic_save(card, at, bytes);
+    return this.#made.instance.bytes(at, bytes).slice();
+  }
+
+  /**
+   * Gives the card a state saveState() returned, here or elsewhere. Throws for anything else, and
+   * then changes nothing.
+   * @param {Uint8Array} state
+   */
+  restoreState(state) {
+    const card = this.#slot();
+    const at = this.#snapshotRoom(state.length);
+    this.#made.instance.bytes(at, state.length).set(state);
+    if (this.#exports.nic_load(card, at, state.length) !== 0)
+      throw new Error("this is not a saved state of this card");
+  }
+
   /** Power-on reset. Frames in the rings stay. */
   reset() {
     this.#exports.nic_reset(this.#slot());
@@ -221,6 +244,13 @@ export class Nic {
   #slot() {
     if (this.#card === 0) throw new Error("this Nic is closed");
     return this.#card;
+  }
+
+  /** Room that is kept for the next snapshot. @param {number} bytes */
+  #snapshotRoom(bytes) {
+    if (bytes > SNAPSHOT_MAX_BYTES) throw new RangeError("this saved state is too long");
+    this.#snapshotAt ||= this.#made.instance.alloc(SNAPSHOT_MAX_BYTES);
+    return this.#snapshotAt;
   }
 
   /** Once per turn, however many frames come. */
