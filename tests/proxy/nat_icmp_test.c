@@ -101,6 +101,40 @@ static void a_large_reply_is_fragmented(void **state)
     assert_int_equal(checksum_fold(checksum_add(0, datagram, at)), 0xffff);
 }
 
+/* RFC 791 §3.2: fragments are cut at multiples of 8 bytes, whatever the MTU. */
+static void an_odd_mtu_is_cut_at_multiples_of_eight(void **state)
+{
+    struct nat_world *world = calloc(1, sizeof *world);
+
+    (void)state;
+    world_init(world);
+    world->config.lan_mtu = 1499;
+    world_start(world);
+    world_announce(world);
+    send_echo(world, world_gateway, 1473);
+    assert_int_equal(world_next_ipv4(world).bytes, 1472);
+    assert_int_equal(world_next_ipv4(world).fragment, 1472 / 8);
+    world_expect_nothing(world);
+    world_close(world);
+    free(world);
+}
+
+/* RFC 792: only a request is answered. */
+static void other_messages_are_not_echoed(void **state)
+{
+    struct nat_world *world = *state;
+    static const uint8_t types[][2] = {{0, 0}, {3, 3}, {13, 0}, {8, 1}};
+
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        uint8_t icmp[8] = {types[i][0], types[i][1]};
+
+        be16_put(icmp + 2, checksum_finish(checksum_add(0, icmp, sizeof icmp)));
+        world_send_ipv4(world, world_gateway, IP_PROTOCOL_ICMP, icmp, sizeof icmp);
+    }
+    world_expect_nothing(world);
+    assert_int_equal(world->metrics.guest_frames_ignored_total, 4);
+}
+
 /* §5.3: other destinations: silent. */
 static void a_ping_to_the_world_stays_unanswered(void **state)
 {
@@ -170,6 +204,8 @@ int main(void)
         TEST(a_ping_to_the_gateway_has_the_worked_bytes),
         TEST(a_ping_of_any_size_comes_back_whole),
         TEST(a_large_reply_is_fragmented),
+        cmocka_unit_test(an_odd_mtu_is_cut_at_multiples_of_eight),
+        TEST(other_messages_are_not_echoed),
         TEST(a_ping_to_the_world_stays_unanswered),
         TEST(a_bad_checksum_is_dropped_and_counted),
         TEST(a_short_message_is_dropped),

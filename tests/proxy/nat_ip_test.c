@@ -283,6 +283,22 @@ static void a_datagram_cannot_outgrow_its_bounds(void **state)
     assert_int_equal(world->metrics.guest_malformed_total, 7);
 }
 
+/* A fragment behind the end: the lengths add up to enough, the datagram is not whole. */
+static void nothing_may_lie_behind_the_last_fragment(void **state)
+{
+    struct nat_world *world = *state;
+    static const uint8_t header[8] = {0x11, 0x22, 0x33, 0x44, 0, 16, 0, 0};
+    static const uint8_t data[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+
+    send_part(world, 1, 0, header, 8, true);
+    send_part(world, 1, 24, data, 8, true);
+    send_part(world, 1, 8, data, 8, false);
+    assert_int_equal(arrived(world), -1);
+    send_part(world, 2, 0, header, 8, true);
+    send_part(world, 2, 8, data, 8, false);
+    assert_int_equal(arrived(world), 8);
+}
+
 /* §5: 16 datagrams; one more pushes the oldest out. */
 static void the_oldest_of_seventeen_datagrams_is_lost(void **state)
 {
@@ -336,6 +352,7 @@ int main(void)
         TEST(a_duplicate_fragment_is_harmless),
         TEST(overlapping_fragments_are_refused),
         TEST(a_datagram_cannot_outgrow_its_bounds),
+        TEST(nothing_may_lie_behind_the_last_fragment),
         TEST(the_oldest_of_seventeen_datagrams_is_lost),
         TEST(an_incomplete_datagram_is_forgotten_after_30_seconds),
     };

@@ -456,6 +456,7 @@ static void an_event_of_a_closed_flow_is_ignored(void **state)
 
     world_advance(world, 60000000);
     world_send_udp(world, 2, world_server, 1235, "x", 1); /* takes the same slot */
+    world_socket_to(world, world_server, 1235)->error = ECONNREFUSED;
     nat_socket_event(world->nat, stale.cookie, NAT_SOCKET_FAILED, world->now_us);
     nat_socket_event(world->nat, UINT32_MAX, NAT_SOCKET_READABLE, world->now_us);
     nat_socket_event(world->nat, 0x7fffffff, NAT_SOCKET_READABLE, world->now_us);

@@ -110,9 +110,7 @@ size_t dns_name_expand(const uint8_t *message, size_t bytes, size_t *at,
             if (!jumped)
                 *at = read + 2;
             jumped = true;
-            if (target >= read)
-                return 0;
-            limit = read; /* strictly shrinking: the walk ends */
+            limit = read; /* strictly shrinking: forward pointers fail, and the walk ends */
             read = target;
             continue;
         }
