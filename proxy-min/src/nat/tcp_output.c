@@ -249,7 +249,7 @@ static enum send_result burst_read(struct nat_tcp *tcp, struct tcp_flow *flow, s
     const struct nat_host *host = &tcp->nat->host;
     const uint32_t places_bytes = place_count * burst->segment_bytes;
     const uint32_t room_bytes = burst->max_bytes < places_bytes ? burst->max_bytes : places_bytes;
-    const uint32_t offset = burst->seq - flow->snd_una;
+    const uint32_t offset = flow->consume_bytes + (burst->seq - flow->snd_una);
     struct iovec to[TCP_QUANTUM_SEGMENTS];
 
     if (room_bytes == 0)
@@ -340,7 +340,8 @@ static enum send_result arm_probe(struct nat_tcp *tcp, struct tcp_flow *flow)
     if (flow->probe_armed)
         return SEND_NOTHING;
     if (!flow->host_eof && flow->readable)
-        look_behind(tcp, flow, flow->snd_nxt - flow->snd_una, flow->snd_nxt);
+        look_behind(tcp, flow, flow->consume_bytes + (flow->snd_nxt - flow->snd_una),
+                    flow->snd_nxt);
     if (flow->host_eof ? flow->fin_seq != flow->snd_nxt : flow->readable) {
         flow->probe_armed = true;
         flow->retries = 0;
@@ -441,10 +442,14 @@ static enum send_result send_data(struct nat_tcp *tcp, struct tcp_flow *flow)
 
 /* ---- a flow's turn ---- */
 
-/* Acknowledged bytes leave the kernel's queue, which opens the remote's window. */
+/* Acknowledged bytes leave the kernel's queue, which opens the remote's window. In large lumps: the
+ * kernel sizes its receive buffer by what one read takes away per round trip to the *remote*, and
+ * that buffer must hold a round trip to the guest. Many small reads would keep it at its start. */
 static void consume(struct nat_tcp *tcp, struct tcp_flow *flow)
 {
-    if (flow->consume_bytes == 0)
+    const uint32_t flying_bytes = flow->snd_nxt - flow->snd_una;
+
+    if (flow->consume_bytes == 0 || flow->consume_bytes < flying_bytes / 2)
         return;
     tcp->nat->host.tcp_consume(tcp->nat->host.context, flow->socket, flow->consume_bytes);
     flow->consume_bytes = 0;
