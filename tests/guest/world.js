@@ -3,13 +3,14 @@ import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 import { connectTunnel, createNic } from "aero-nic";
 import { attachNic } from "aero-nic/v86";
-import WebSocket from "ws";
 import { startSampleSite } from "../../web-demo/sample-site.js";
 import { ProxyProcess } from "../support/proxy.js";
 import { Guest } from "./guest.js";
 
 export const SITE_NAME = "web.test";
 const SITE_ADDRESS = "203.0.113.10"; // TEST-NET-3: belongs to nobody
+/** Room for the largest window that the NAT offers, 4 MiB: a burst must not overrun a busy pump. */
+const RING_BYTES = 8 << 20;
 
 /** Everything of one run; close() ends all of it, in the right order, whatever exists. */
 export class World {
@@ -46,11 +47,13 @@ export class World {
       ...options.proxy,
     });
     this.#closers.push(() => this.proxy.stop());
-    this.nic = await createNic({ model: options.model ?? "e1000" });
+    this.nic = await createNic({
+      model: options.model ?? "e1000",
+      ringBytes: RING_BYTES,
+    });
     this.#closers.push(() => this.nic.close());
     this.tunnel = connectTunnel(this.nic, {
       url: this.proxy.url,
-      WebSocket,
       webSocketModule: pathToFileURL(createRequire(import.meta.url).resolve("ws")).href,
       ...options.tunnel,
     });
