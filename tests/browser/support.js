@@ -123,3 +123,20 @@ export function consoleShows(page, text) {
 export function leased(page) {
   return page.waitForSelector("#hop-guest[data-lease]", { timeout: BOOT_MS });
 }
+
+/** What the element `id` says now. */
+export const text = (page, id) => page.locator(`#${id}`).textContent();
+
+/** Resolves once the element `id` says something that matches. */
+export function has(page, id, pattern) {
+  return page.waitForFunction(
+    ([element, source]) =>
+      new RegExp(source).test(document.getElementById(element)?.textContent ?? ""),
+    [id, pattern.source],
+    { timeout: STEP_MS },
+  );
+}
+
+/** The notice `key`, and its words. */
+export const notice = (page, key) => page.locator(`[data-notice="${key}"]`);
+export const said = (page, key) => notice(page, key).textContent();
