@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { PAYLOAD_MAX_BYTES = 1 << 20 }; /* a limit above it would let one message eat the buffers */
+enum { PAYLOAD_MAX_BYTES = 1 << 18 }; /* a message must fit a worker's read buffer, twice */
 
 const char *reader_get(const struct reader *reader, const char *name)
 {

@@ -169,10 +169,11 @@ static void on_head_timer(uv_timer_t *timer)
     const uint64_t now = now_ms();
     bool any = false;
 
-    for (struct connection *each = http->awaiting; each != NULL && each->head_deadline_ms <= now;
-         each = each->next) {
-        shutdown(each->fd, SHUT_RDWR);
-        each->head_deadline_ms = UINT64_MAX;
+    while (http->awaiting != NULL && http->awaiting->head_deadline_ms <= now) {
+        struct connection *late = http->awaiting;
+        DL_DELETE(http->awaiting, late);
+        late->awaits_head = false;
+        shutdown(late->fd, SHUT_RDWR);
         any = true;
     }
     if (any)

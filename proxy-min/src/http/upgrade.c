@@ -13,7 +13,7 @@
 #include "http/internal.h"
 #include "tunnel/codec.h"
 
-enum { ACCEPT_CHARS = 28, KEY_CHARS = 24, KEY_BYTES = 16 };
+enum { ACCEPT_CHARS = 28, KEY_CHARS = 24, KEY_BYTES = 16, UNSENT_BYTES = 256 * 1024 };
 
 static enum MHD_Result refuse(struct http *http, struct MHD_Connection *connection,
                               _Atomic uint64_t *reason, unsigned status, const char *body)
@@ -316,11 +316,14 @@ static void on_upgraded(void *context, struct MHD_Connection *connection, void *
                         struct MHD_UpgradeResponseHandle *upgrade)
 {
     struct tunnel *tunnel = context;
-    const int one = 1;
+    const int one = 1, unsent_bytes = UNSENT_BYTES;
 
     (void)connection;
     (void)request_context;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    /* tcp(7): frames that cannot leave yet wait with their flows, where order can still change,
+     * not in megabytes of one socket's buffer before a guest's next key stroke. */
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes, sizeof unsent_bytes);
     tunnel->handed_over = true;
     tunnel->upgrade = upgrade;
     tunnel->ticket.fd = fd;
