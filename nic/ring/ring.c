@@ -103,8 +103,7 @@ static bool commit_turn(struct ring *ring, uint32_t at)
     return seen == at;
 }
 
-/* Pays an owed commit. False: the producer before us still stalls. */
-static bool owed_settle(struct ring *ring)
+bool ring_settle(struct ring *ring)
 {
     if (!ring->owes)
         return true;
@@ -134,7 +133,7 @@ int ring_push(struct ring *ring, const uint8_t *record, uint32_t bytes)
 
     if (need == 0)
         return RING_ERR_TOO_LARGE;
-    if (!owed_settle(ring))
+    if (!ring_settle(ring))
         return RING_ERR_FULL;
     for (uint32_t tries = 0; !reserved; tries++) {
         const uint32_t head = ring_load(ring, RING_HEAD);

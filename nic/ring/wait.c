@@ -86,6 +86,13 @@ bool ring_wait_data(struct ring *ring, uint32_t timeout_ms)
 
 bool ring_wait_space(struct ring *ring, uint32_t timeout_ms)
 {
+    if (ring->owes) { /* what keeps us is a producer, not the consumer */
+        const uint32_t tail = ring_load(ring, RING_TAIL_COMMIT);
+
+        if (!ring_settle(ring))
+            ring_sleep(ring, RING_TAIL_COMMIT, tail, timeout_ms);
+        return ring_settle(ring);
+    }
     if (ring_load(ring, RING_HEAD) == ring->head_seen)
         ring_sleep(ring, RING_HEAD, ring->head_seen, timeout_ms);
     return ring_load(ring, RING_HEAD) != ring->head_seen;

@@ -19,6 +19,8 @@ function produce({ id, records }) {
     new DataView(record.buffer).setUint32(4, sequence);
     pushWaiting(tx, record);
   }
+  // Else a last record stays behind a preempted producer.
+  while (!tx.settle()) tx.waitSpace(WAIT_MS);
   return { done: true };
 }
 

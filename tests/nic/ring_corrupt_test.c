@@ -97,6 +97,30 @@ static void behind_a_stalled_producer_the_commit_is_owed(void **state)
     fixture_free(&f);
 }
 
+/* A producer's last record does not stay invisible: nobody pushes after it. */
+static void an_owed_commit_is_paid_by_settling(void **state)
+{
+    struct fixture f = {0};
+    uint8_t got[8];
+
+    (void)state;
+    fixture_make(&f, 64);
+    assert_true(ring_settle(&f.ring));
+    f.ring.words[RESERVE] = 8;
+    assert_int_equal(ring_push(&f.ring, (const uint8_t *)"2", 1), 0);
+    assert_false(ring_settle(&f.ring));
+    assert_false(ring_wait_space(&f.ring, 1)); /* waits for the producer, not for the consumer */
+    memcpy(f.ring.data, (const uint8_t[]){1, 0, 0, 0, '1'}, 5);
+    f.ring.words[COMMIT] = 8;
+    assert_true(ring_wait_space(&f.ring, 1));
+    for (char c = '1'; c <= '2'; c++) {
+        assert_int_equal(ring_pop(&f.ring, got, sizeof got), 1);
+        assert_int_equal(got[0], c);
+    }
+    assert_int_equal(f.ring.nth_corrupt, 0);
+    fixture_free(&f);
+}
+
 /* Somebody commits over an owed commit: it is forgotten and counted, the producer goes on. */
 static void an_owed_commit_that_was_passed_over_is_forgotten(void **state)
 {
@@ -188,6 +212,7 @@ int main(void)
         cmocka_unit_test(a_producer_gives_up_after_bounded_retries_and_counts),
         cmocka_unit_test(a_full_ring_is_not_counted_as_corrupt),
         cmocka_unit_test(behind_a_stalled_producer_the_commit_is_owed),
+        cmocka_unit_test(an_owed_commit_is_paid_by_settling),
         cmocka_unit_test(an_owed_commit_that_was_passed_over_is_forgotten),
         cmocka_unit_test(random_words_and_bytes_never_reach_outside),
         cmocka_unit_test(the_consumer_is_never_wedged),

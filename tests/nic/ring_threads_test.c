@@ -42,6 +42,8 @@ static void *produce(void *argument)
             if (!ring_wait_space(&self->ring, WAIT_MS))
                 self->stuck++;
     }
+    while (!ring_settle(&self->ring)) /* else a last record stays behind a preempted producer */
+        ring_wait_space(&self->ring, WAIT_MS);
     return NULL;
 }
 

@@ -140,8 +140,13 @@ export class Ring {
     return this.#load(COMMIT) === at;
   }
 
-  // Pays an owed commit. False: the producer before us still stalls.
-  #settle() {
+  /**
+   * A push that met a stalled producer leaves its record in place and owes the commit; the next
+   * push pays it, or this does. A producer calls it, and waitSpace(), after its last record.
+   * @returns {boolean} false: the producer before us still stalls
+   */
+  settle() {
+    this.#refresh();
     if (this.#owed === null) return true;
     const ahead = (this.#load(COMMIT) - this.#owed.at) >>> 0;
     if (ahead > this.#capacity) return false;
@@ -167,7 +172,7 @@ export class Ring {
       this.#stats.tooLarge++;
       return RingStatus.TOO_LARGE;
     }
-    if (!this.#settle()) return this.#full(this.#load(HEAD));
+    if (!this.settle()) return this.#full(this.#load(HEAD));
     for (let tries = 0; tries < PUSH_TRIES; tries++) {
       const head = this.#load(HEAD);
       const tail = this.#load(RESERVE);
@@ -415,6 +420,10 @@ export class Ring {
 
   /** The same for a producer that found the ring full. */
   waitSpace(ms) {
+    if (this.#owed !== null) {
+      const tail = this.#load(COMMIT); // what keeps us is a producer, not the consumer
+      return this.settle() || this.#block(COMMIT, tail, ms, () => this.settle());
+    }
     this.#refresh();
     return this.hasSpace || this.#block(HEAD, this.#headSeen, ms, () => this.hasSpace);
   }
@@ -439,6 +448,14 @@ export class Ring {
   /** The same for a producer that found the ring full. */
   waitSpaceAsync(ms = Infinity) {
     this.#refresh();
+    if (this.#owed !== null) {
+      return this.#waitAsync(
+        COMMIT,
+        () => this.#load(COMMIT),
+        ms,
+        () => this.settle(),
+      );
+    }
     return this.#waitAsync(
       HEAD,
       () => this.#headSeen,

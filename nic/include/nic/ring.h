@@ -89,9 +89,13 @@ int ring_open(struct ring *ring, void *buffer, size_t buffer_bytes, uint32_t kin
  *
  * Commits become visible in reservation order. If the producer before us stalls between its two
  * steps, the call does not wait for ever: it returns 0 with the record in place and the commit
- * owed; the next ring_push() of this view settles that first and is FULL while it cannot.
+ * owed; the next ring_push() of this view settles that first and is FULL while it cannot. A
+ * producer that has pushed its last record calls ring_settle() until it says true.
  */
 int ring_push(struct ring *ring, const uint8_t *record, uint32_t bytes);
+
+/** Pays an owed commit. False: the producer before us still stalls; ring_wait_space() waits. */
+bool ring_settle(struct ring *ring);
 
 /**
  * The same in two steps for a *single* producer (§3.3, last paragraph): reserve gives the place
@@ -121,7 +125,7 @@ void ring_drain(struct ring *ring);
 
 /**
  * Block until there is something to read (consumer), or until head differs from what the last
- * FULL push saw (producer), at most timeout_ms (§3.5). Returns whether it is so now; false may
+ * FULL push saw or an owed commit is paid (producer), at most timeout_ms (§3.5). Returns whether it is so now; false may
  * come early, after a wake-up meant for somebody else. Futex on Linux, memory.atomic.wait32 in
  * wasm with atomics (never call it on a browser's main thread, nor on unshared memory: it
  * traps); elsewhere they do not block.
