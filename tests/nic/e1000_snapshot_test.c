@@ -168,6 +168,8 @@ static void a_pulled_cable_survives(void **state)
     driver_power_on(d, &d->config);
     assert_int_equal(load(d, blob.data, blob.bytes), 0);
     assert_false(e1000_link(d->nic));
+    driver_put(d, E1000_MDIC, MDIC_WRITE | 1 << 21 | 0x1340); /* no cable to negotiate over */
+    assert_false(e1000_link(d->nic));
     e1000_set_link(d->nic, true);
     assert_true(e1000_link(d->nic));
     free(blob.data);

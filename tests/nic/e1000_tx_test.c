@@ -266,6 +266,9 @@ static void lpe_cleared_in_the_middle_of_a_packet(void **state)
     driver_queue_tx(d, 9000, 0);
     e1000_poll(d->nic, 8);
     driver_put(d, E1000_RCTL, RCTL_EN);
+    driver_queue_tx(d, 9000, 0);
+    e1000_poll(d->nic, 8);
+    assert_true(d->nic->tx.drop);
     driver_queue_tx(d, 9000, TXD_CMD_EOP);
     e1000_poll(d->nic, 8);
     assert_int_equal(d->frames, 0);

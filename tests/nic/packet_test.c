@@ -2,6 +2,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -42,6 +44,31 @@ static void any_length_equals_the_definition(void **state)
     }
 }
 
+/* 32-bit lanes must not overflow: as many ones as the NAT or a card never sums at once. */
+static void a_mebibyte_of_ones(void **state)
+{
+    enum { BYTES = (1 << 20) + 3 };
+    uint8_t *ones = malloc(BYTES);
+    (void)state;
+
+    assert_non_null(ones);
+    memset(ones, 0xff, BYTES);
+    assert_int_equal(checksum_fold(checksum_add(0, ones, BYTES - 3)), 0xffff);
+    assert_int_equal(checksum_fold(checksum_add(1, ones, BYTES)), 0xff01);
+    free(ones);
+}
+
+/* RFC 1071: +0 and -0 are told apart: only zeros sum to 0. */
+static void only_zeros_sum_to_zero(void **state)
+{
+    static const uint8_t zeros[100];
+    static const uint8_t pair[4] = {0xff, 0xfe, 0x00, 0x01};
+    (void)state;
+
+    assert_int_equal(checksum_fold(checksum_add(0, zeros, sizeof zeros)), 0);
+    assert_int_equal(checksum_fold(checksum_add(0, pair, sizeof pair)), 0xffff);
+}
+
 /* IEEE 802.3: the check value of "123456789". */
 static void fcs_of_the_check_string(void **state)
 {
@@ -54,6 +81,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_example_of_rfc_1071),
         cmocka_unit_test(any_length_equals_the_definition),
+        cmocka_unit_test(a_mebibyte_of_ones),
+        cmocka_unit_test(only_zeros_sum_to_zero),
         cmocka_unit_test(fcs_of_the_check_string),
     };
 
