@@ -347,6 +347,25 @@ static void the_oldest_cached_name_is_evicted(void **state)
     assert_int_equal(world->query_count, asked + 1);
 }
 
+/* A tiny cache under many names: entries change places and buckets, and lookups still end. */
+static void a_cache_that_is_always_full_stays_consistent(void **state)
+{
+    struct nat_world *world = *state;
+
+    world->config.dns_cache_max = 3;
+    start(world);
+    for (uint32_t i = 0; i < 500; i++) {
+        const uint32_t asked = world->query_count;
+
+        ask_letter(world, (char)('a' + i * 7 % 23));
+        if (world->query_count != asked)
+            world_answer_hex(world, last_query(world)->handle,
+                             "beef 8180 0000 0001 0000 0000 00 0001 0001 0000003c 0004 5db8d822");
+        assert_int_equal(next_code(world), DNS_NOERROR);
+    }
+    assert_true(world->query_count > 400);
+}
+
 /* §5.4: too many pending: SERVFAIL; §2.2: a limit of 0 answers SERVFAIL to all. */
 static void too_many_pending_is_servfail(void **state)
 {
@@ -601,6 +620,7 @@ int main(void)
         TEST(a_cached_answer_counts_down_and_expires),
         TEST_CONFIGURED(a_cache_of_zero_entries_is_off),
         TEST_CONFIGURED(the_oldest_cached_name_is_evicted),
+        TEST_CONFIGURED(a_cache_that_is_always_full_stays_consistent),
         TEST_CONFIGURED(too_many_pending_is_servfail),
         TEST_CONFIGURED(no_pending_at_all_is_servfail),
         TEST(a_resolver_failure_is_servfail),

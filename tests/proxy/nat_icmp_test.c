@@ -135,15 +135,74 @@ static void other_messages_are_not_echoed(void **state)
     assert_int_equal(world->metrics.guest_frames_ignored_total, 4);
 }
 
-/* §5.3: other destinations: silent. */
+/* §5.3: other destinations: silent where the host has no ICMP socket for us. */
 static void a_ping_to_the_world_stays_unanswered(void **state)
 {
-    struct nat_world *world = *state;
+    struct nat_world *world = calloc(1, sizeof *world);
 
+    (void)state;
+    world_init(world);
+    world->host.ping_connect = NULL;
+    world_start(world);
+    world_announce(world);
     send_echo(world, world_server, 8);
     send_echo(world, (const uint8_t[]){10, 0, 2, 3}, 8);
     send_echo(world, (const uint8_t[]){10, 0, 2, 255}, 8);
     world_expect_nothing(world);
+    world_close(world);
+    free(world);
+}
+
+/* §5.3 [US]: pings are relayed through an unprivileged ICMP socket; the kernel has chosen its own
+ * identifier, the guest gets its own back (quirks §4, v86: from the address it had pinged). */
+static void a_ping_to_the_world_is_relayed(void **state)
+{
+    struct nat_world *world = *state;
+    uint8_t icmp[64];
+
+    send_echo(world, world_server, 8);
+    struct world_socket *socket = world_socket_to(world, world_server, 0);
+
+    assert_non_null(socket);
+    assert_int_equal(world_take_datagram(socket, icmp, sizeof icmp), 16);
+    assert_int_equal(icmp[0], 8);
+    icmp[0] = 0;
+    be16_put(icmp + 4, 0x7777);
+    world_remote_sends(world, socket, icmp, 16);
+    const struct world_packet reply = world_next_ipv4(world);
+
+    assert_int_equal(reply.protocol, IP_PROTOCOL_ICMP);
+    assert_memory_equal(reply.source, world_server, 4);
+    assert_int_equal(reply.bytes, 16);
+    assert_int_equal(be16_get(reply.payload + 4), 0x1234);
+    assert_memory_equal(reply.payload + 6, icmp + 6, 10);
+    assert_int_equal(checksum_fold(checksum_add(0, reply.payload, reply.bytes)), 0xffff);
+    /* Anything but an echo reply is the kernel's affair. */
+    icmp[0] = 3;
+    world_remote_sends(world, socket, icmp, 16);
+    world_remote_sends(world, socket, icmp, 3);
+    world_expect_nothing(world);
+    world_advance(world, 60000000);
+    assert_false(socket->open);
+}
+
+/* §6.1: the address policy holds for pings as well; the refusal says prohibited. */
+static void a_ping_to_a_denied_address_is_prohibited(void **state)
+{
+    struct nat_world *world = *state;
+    static const uint8_t denied[][4] = {{127, 0, 0, 1}, {169, 254, 169, 254}, {10, 0, 2, 3}};
+
+    for (size_t i = 0; i < sizeof denied / sizeof denied[0]; i++) {
+        send_echo(world, denied[i], 8);
+        const struct world_packet error = world_next_ipv4(world);
+
+        assert_int_equal(error.payload[0], 3);
+        assert_int_equal(error.payload[1], 13);
+        assert_int_equal(error.payload[8 + IPV4_PROTOCOL_AT], IP_PROTOCOL_ICMP);
+        assert_int_equal(be16_get(error.payload + 28 + 4), 0x1234);
+    }
+    assert_int_equal(world->socket_count, 0);
+    assert_int_equal(world->metrics.policy_denied_total, 3);
 }
 
 /* §5: ICMP checksums are verified. */
@@ -206,7 +265,9 @@ int main(void)
         TEST(a_large_reply_is_fragmented),
         cmocka_unit_test(an_odd_mtu_is_cut_at_multiples_of_eight),
         TEST(other_messages_are_not_echoed),
-        TEST(a_ping_to_the_world_stays_unanswered),
+        cmocka_unit_test(a_ping_to_the_world_stays_unanswered),
+        TEST(a_ping_to_the_world_is_relayed),
+        TEST(a_ping_to_a_denied_address_is_prohibited),
         TEST(a_bad_checksum_is_dropped_and_counted),
         TEST(a_short_message_is_dropped),
         TEST(ttl_is_honoured),

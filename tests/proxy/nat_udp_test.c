@@ -189,6 +189,35 @@ static void a_flow_above_the_limit_is_dropped(void **state)
     assert_int_equal(world->metrics.udp_flow_limit_exceeded_total, 1);
 }
 
+/* By option the least recently used flow makes room instead. */
+static void the_least_used_flow_may_be_evicted(void **state)
+{
+    struct nat_world *world = *state;
+
+    world->config.udp_max = 2;
+    world->config.udp_evict_oldest = true;
+    start(world);
+    world_send_udp(world, 1, world_server, 1001, "x", 1);
+    world_send_udp(world, 1, world_server, 1002, "x", 1);
+    world_send_udp(world, 1, world_server, 1001, "x", 1);
+    world_send_udp(world, 1, world_server, 1003, "x", 1);
+    assert_true(world_socket_to(world, world_server, 1001)->open);
+    assert_false(world_socket_to(world, world_server, 1002)->open);
+    assert_true(world_socket_to(world, world_server, 1003)->open);
+    assert_int_equal(world->metrics.udp_flow_limit_exceeded_total, 0);
+    assert_int_equal(world->metrics.udp_flows_active, 2);
+}
+
+/* RFC 768: port 0 is nobody's. */
+static void port_zero_is_dropped(void **state)
+{
+    struct nat_world *world = *state;
+
+    world_send_udp(world, 5000, world_server, 0, "x", 1);
+    assert_int_equal(world->socket_count, 0);
+    assert_int_equal(world->metrics.guest_frames_ignored_total, 1);
+}
+
 /* §6.3: idle time counts from the last datagram in either direction. */
 static void an_idle_flow_ends(void **state)
 {
@@ -476,6 +505,8 @@ int main(void)
         TEST(a_length_beyond_the_packet_is_dropped),
         TEST(a_large_reply_comes_as_fragments),
         TEST_CONFIGURED(a_flow_above_the_limit_is_dropped),
+        TEST_CONFIGURED(the_least_used_flow_may_be_evicted),
+        TEST(port_zero_is_dropped),
         TEST(an_idle_flow_ends),
         TEST_CONFIGURED(an_idle_timeout_of_zero_means_never),
         TEST(a_send_failure_ends_one_flow),

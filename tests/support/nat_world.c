@@ -109,6 +109,11 @@ static int host_udp_connect(void *context, uint32_t cookie, const struct nat_end
     return host_connect(context, cookie, remote, false);
 }
 
+static int host_ping_connect(void *context, uint32_t cookie, const struct nat_endpoint *remote)
+{
+    return host_connect(context, cookie, remote, false);
+}
+
 static struct world_socket *host_socket(void *context, int socket, bool tcp)
 {
     struct nat_world *world = context;
@@ -306,6 +311,7 @@ void world_init(struct nat_world *world)
         .frame_commit = host_commit,
         .tcp_connect = host_tcp_connect,
         .udp_connect = host_udp_connect,
+        .ping_connect = host_ping_connect,
         .tcp_peek = host_tcp_peek,
         .tcp_consume = host_tcp_consume,
         .tcp_send = host_tcp_send,

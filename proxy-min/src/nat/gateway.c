@@ -214,6 +214,13 @@ static int udp_connect(void *context, uint32_t cookie, const struct nat_endpoint
     return OUTER(nat)->udp_connect(OUTER(nat)->context, cookie, remote);
 }
 
+static int ping_connect(void *context, uint32_t cookie, const struct nat_endpoint *remote)
+{
+    struct nat *nat = context;
+
+    return OUTER(nat)->ping_connect(OUTER(nat)->context, cookie, remote);
+}
+
 static ssize_t tcp_peek(void *context, int socket, uint32_t offset, const struct iovec *to,
                         int to_count)
 {
@@ -340,6 +347,7 @@ bool nat_gateway_open(struct nat *nat, const struct nat_host *host)
         .frame_commit = frame_commit,
         .tcp_connect = tcp_connect,
         .udp_connect = udp_connect,
+        .ping_connect = host->ping_connect != NULL ? ping_connect : NULL,
         .tcp_peek = tcp_peek,
         .tcp_consume = tcp_consume,
         .tcp_send = tcp_send,

@@ -21,10 +21,14 @@ void nat_icmp_input(struct nat *nat, const struct ip_packet *packet)
 {
     const uint32_t bytes = packet->payload_bytes;
 
-    /* §5.3: other destinations stay silent, other types carry nothing we could use. */
+    /* Other types carry nothing we could use; groups are not pinged. */
     if (packet->payload[0] != ICMP_ECHO_REQUEST || packet->payload[1] != 0 ||
-        !nat_is_gateway4(nat, packet->key.remote.address)) {
+        nat_is_group4(nat, packet->key.remote.address)) {
         nat_count(&nat->metrics->guest_frames_ignored_total);
+        return;
+    }
+    if (!nat_is_gateway4(nat, packet->key.remote.address)) {
+        nat_udp_ping(nat, packet);
         return;
     }
     uint8_t reply[IPV4_BYTES_MAX];

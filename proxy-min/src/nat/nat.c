@@ -191,3 +191,12 @@ bool nat_egress(struct nat *nat, enum policy_protocol protocol, const struct nat
     nat_count(&nat->metrics->policy_denied_total);
     return false;
 }
+
+bool nat_egress_address(struct nat *nat, const struct nat_endpoint *wanted)
+{
+    if (!on_the_lan(nat, wanted) && policy_check_address(nat->config->policy, wanted->family,
+                                                         wanted->address, false) == POLICY_ALLOW)
+        return true;
+    nat_count(&nat->metrics->policy_denied_total);
+    return false;
+}

@@ -64,6 +64,8 @@ bool nat_udp_open(struct nat *nat);
 void nat_udp_close(struct nat *nat);
 /** A datagram from the guest: header and checksum verified, ports in the key. */
 void nat_udp_input(struct nat *nat, const struct ip_packet *packet);
+/** An echo request to the world (§5.3): an ICMP socket of the host, kept as a UDP flow is. */
+void nat_udp_ping(struct nat *nat, const struct ip_packet *packet);
 void nat_udp_event(struct nat *nat, uint32_t cookie, uint32_t events);
 void nat_udp_writable(struct nat *nat);
 void nat_udp_tick(struct nat *nat);
@@ -118,6 +120,9 @@ static inline bool nat_is_gateway4(const struct nat *nat, const uint8_t *address
 {
     return be32_get(address) == be32_get(nat->config->gateway);
 }
+
+/** nat_egress() for what has no port: address policy alone, no forward rules. */
+bool nat_egress_address(struct nat *nat, const struct nat_endpoint *wanted);
 
 /** Limited, directed or multicast: never leaves the LAN. */
 bool nat_is_group4(const struct nat *nat, const uint8_t *address);

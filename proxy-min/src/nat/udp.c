@@ -10,6 +10,7 @@ enum {
     DNS_PORT = 53,
     DHCP_SERVER_PORT = 67,
     DATAGRAM_BYTES_MAX = 65507,
+    ICMP_ID_AT = 4,
     RECEIVE_BURST = 32, /* datagrams of one flow before the next one's turn */
 };
 
@@ -17,8 +18,9 @@ struct udp_flow {
     struct flow flow; /* first: the table's own */
     int socket;
     uint64_t used_us;
-    uint8_t sent_header[UDP_HEADER_BYTES]; /* of the guest's last datagram, for ICMP errors */
+    uint8_t sent_header[UDP_HEADER_BYTES]; /* of the guest's last packet, for ICMP errors */
     uint32_t ready_next;                   /* slot + 1 */
+    bool ping;                             /* ICMP echo: the guest's port is the identifier */
     bool ready;                            /* on the list of flows with something to read */
 };
 
@@ -106,41 +108,59 @@ void nat_udp_close(struct nat *nat)
 static void flow_failed(struct nat *nat, struct udp_flow *flow, int error)
 {
     const struct nat_flow_key key = flow->flow.key;
+    const uint8_t protocol = flow->ping ? IP_PROTOCOL_ICMP : IP_PROTOCOL_UDP;
     uint8_t header[UDP_HEADER_BYTES];
 
     memcpy(header, flow->sent_header, sizeof header);
     nat_count(&nat->metrics->udp_send_fail_total);
     flow_close(nat, flow);
     if (error == -ECONNREFUSED)
-        nat_icmp_unreachable(nat, NAT_UNREACHABLE_PORT, &key, IP_PROTOCOL_UDP, header);
+        nat_icmp_unreachable(nat, NAT_UNREACHABLE_PORT, &key, protocol, header);
     else if (error == -EHOSTUNREACH)
-        nat_icmp_unreachable(nat, NAT_UNREACHABLE_HOST, &key, IP_PROTOCOL_UDP, header);
+        nat_icmp_unreachable(nat, NAT_UNREACHABLE_HOST, &key, protocol, header);
     else if (error == -ENETUNREACH)
-        nat_icmp_unreachable(nat, NAT_UNREACHABLE_NET, &key, IP_PROTOCOL_UDP, header);
+        nat_icmp_unreachable(nat, NAT_UNREACHABLE_NET, &key, protocol, header);
     else if (error == -EACCES || error == -EPERM)
-        nat_icmp_unreachable(nat, NAT_UNREACHABLE_PROHIBITED, &key, IP_PROTOCOL_UDP, header);
+        nat_icmp_unreachable(nat, NAT_UNREACHABLE_PROHIBITED, &key, protocol, header);
 }
 
-static struct udp_flow *flow_open(struct nat *nat, const struct ip_packet *packet)
+/* A place in the table, by force where that is configured. */
+static struct udp_flow *flow_claim(struct nat *nat, const struct nat_flow_key *key)
 {
     struct nat_udp *udp = nat->udp;
-    struct nat_endpoint actual;
+    struct flow *flow = flow_add(&udp->table, key);
 
-    if (!nat_egress(nat, POLICY_UDP, &packet->key.remote, &actual)) {
-        nat_icmp_unreachable(nat, NAT_UNREACHABLE_PROHIBITED, &packet->key, IP_PROTOCOL_UDP,
-                             packet->payload);
-        return NULL;
+    if (flow == NULL && nat->config->udp_evict_oldest && flow_oldest(&udp->table) != NULL) {
+        flow_close(nat, (struct udp_flow *)(void *)flow_oldest(&udp->table));
+        flow = flow_add(&udp->table, key);
     }
-    struct udp_flow *flow = (struct udp_flow *)(void *)flow_add(&udp->table, &packet->key);
-
-    if (flow == NULL) {
+    if (flow == NULL)
         nat_count(&nat->metrics->udp_flow_limit_exceeded_total);
+    return (struct udp_flow *)(void *)flow;
+}
+
+static struct udp_flow *flow_open(struct nat *nat, const struct nat_flow_key *key, bool ping,
+                                  const uint8_t *l4)
+{
+    struct nat_endpoint actual = key->remote;
+
+    if (ping ? !nat_egress_address(nat, &key->remote)
+             : !nat_egress(nat, POLICY_UDP, &key->remote, &actual)) {
+        nat_icmp_unreachable(nat, NAT_UNREACHABLE_PROHIBITED, key,
+                             ping ? IP_PROTOCOL_ICMP : IP_PROTOCOL_UDP, l4);
         return NULL;
     }
-    flow->socket = nat->host.udp_connect(
-        nat->host.context, nat_cookie(NAT_COOKIE_UDP, flow_cookie(&flow->flow)), &actual);
+    struct udp_flow *flow = flow_claim(nat, key);
+
+    if (flow == NULL)
+        return NULL;
+    const uint32_t cookie = nat_cookie(NAT_COOKIE_UDP, flow_cookie(&flow->flow));
+
+    flow->ping = ping;
+    flow->socket = ping ? nat->host.ping_connect(nat->host.context, cookie, &actual)
+                        : nat->host.udp_connect(nat->host.context, cookie, &actual);
     if (flow->socket < 0) {
-        flow_remove(&udp->table, &flow->flow);
+        flow_remove(&nat->udp->table, &flow->flow);
         nat_count(&nat->metrics->udp_send_fail_total);
         return NULL;
     }
@@ -148,27 +168,40 @@ static struct udp_flow *flow_open(struct nat *nat, const struct ip_packet *packe
     return flow;
 }
 
-static void to_world(struct nat *nat, const struct ip_packet *packet)
+/* `l4` is the packet's protocol header, `data` what the host's socket sends. */
+static void to_world(struct nat *nat, const struct nat_flow_key *key, bool ping, const uint8_t *l4,
+                     const uint8_t *data, uint32_t bytes)
 {
-    struct udp_flow *flow = (struct udp_flow *)(void *)flow_find(&nat->udp->table, &packet->key);
+    struct udp_flow *flow = (struct udp_flow *)(void *)flow_find(&nat->udp->table, key);
 
     if (flow == NULL)
-        flow = flow_open(nat, packet);
+        flow = flow_open(nat, key, ping, l4);
     if (flow == NULL)
         return;
-    memcpy(flow->sent_header, packet->payload, sizeof flow->sent_header);
+    memcpy(flow->sent_header, l4, sizeof flow->sent_header);
     flow->used_us = nat->now_us;
     flow_touch(&nat->udp->table, &flow->flow);
 
-    const ssize_t sent =
-        nat->host.udp_send(nat->host.context, flow->socket, packet->payload + UDP_HEADER_BYTES,
-                           packet->payload_bytes - UDP_HEADER_BYTES);
+    const ssize_t sent = nat->host.udp_send(nat->host.context, flow->socket, data, bytes);
 
     /* A full host buffer loses the datagram as any router would; the flow lives on. */
     if (sent < 0 && sent != -EAGAIN && sent != -ENOBUFS && sent != -EMSGSIZE)
         flow_failed(nat, flow, (int)sent);
     else if (sent == -EMSGSIZE)
         nat_count(&nat->metrics->udp_send_fail_total);
+}
+
+void nat_udp_ping(struct nat *nat, const struct ip_packet *packet)
+{
+    struct nat_flow_key key = packet->key;
+
+    if (nat->host.ping_connect == NULL) { /* §5.3: silent */
+        nat_count(&nat->metrics->guest_frames_ignored_total);
+        return;
+    }
+    key.guest.port = be16_get(packet->payload + ICMP_ID_AT);
+    key.remote.port = 0; /* no UDP flow has it */
+    to_world(nat, &key, true, packet->payload, packet->payload, packet->payload_bytes);
 }
 
 static bool is_forwarded(const struct nat *nat, const struct nat_endpoint *wanted)
@@ -204,7 +237,11 @@ void nat_udp_input(struct nat *nat, const struct ip_packet *packet)
             return;
         }
     }
-    to_world(nat, packet);
+    if (key->remote.port == 0) { /* RFC 768: nobody listens there; pings are kept under it */
+        nat_count(&nat->metrics->guest_frames_ignored_total);
+        return;
+    }
+    to_world(nat, key, false, packet->payload, payload, payload_bytes);
 }
 
 bool nat_udp_send(struct nat *nat, const struct nat_flow_key *key, uint8_t *room,
@@ -221,6 +258,18 @@ bool nat_udp_send(struct nat *nat, const struct nat_flow_key *key, uint8_t *room
 
     be16_put(room + UDP_CHECKSUM_AT, checksum != 0 ? checksum : 0xffff); /* RFC 768 */
     return nat_ip4_send(nat, key, IP_PROTOCOL_UDP, room, bytes);
+}
+
+/* An ICMP message from the host: echo replies get the guest's identifier back. */
+static void ping_reply(struct nat *nat, const struct nat_flow_key *key, uint8_t *icmp,
+                       uint32_t bytes)
+{
+    if (bytes < ICMP_HEADER_BYTES || icmp[0] != 0)
+        return;
+    be16_put(icmp + ICMP_ID_AT, key->guest.port);
+    be16_put(icmp + ICMP_CHECKSUM_AT, 0);
+    be16_put(icmp + ICMP_CHECKSUM_AT, checksum_finish(checksum_add(0, icmp, bytes)));
+    nat_ip4_send(nat, key, IP_PROTOCOL_ICMP, icmp, bytes);
 }
 
 /* Returns false once there is no more to read, or no flow. */
@@ -245,7 +294,10 @@ static bool from_world(struct nat *nat, struct udp_flow *flow)
         }
         flow->used_us = nat->now_us;
         flow_touch(&nat->udp->table, &flow->flow);
-        nat_udp_send(nat, &flow->flow.key, room, (uint32_t)bytes);
+        if (flow->ping)
+            ping_reply(nat, &flow->flow.key, room + UDP_HEADER_BYTES, (uint32_t)bytes);
+        else
+            nat_udp_send(nat, &flow->flow.key, room, (uint32_t)bytes);
     }
     return true;
 }
