@@ -47,6 +47,7 @@ const NEEDED = {
     "v86.cpu.jit_dirty_cache",
     "v86.cpu.run_hardware_timers",
     "v86.cpu.mmap_write16",
+    "v86.cpu.handle_irqs",
     "v86.cpu.get_pic_addr_master",
     "v86.cpu.get_pic_addr_slave",
     "is_running",
@@ -77,17 +78,17 @@ export function attachNic(emulator, nic, options = {}) {
 
 /** One card in one emulator, from attachNic() to detach(). */
 class V86Card {
-  /** Resolved when the card is plugged in; rejected with the reason when it cannot be. */
+  /** Resolved when the card is plugged in; rejected with the reason when it cannot be.
+   *  @type {Promise<void>} */
   ready;
-  #machine = null;
+  /** @type {Slot | null} */
   #slot = null;
   #detached = false;
 
   constructor(emulator, nic, slot) {
     const plug = () => {
       if (this.#detached) return;
-      this.#machine = Machine.of(emulator);
-      this.#slot = this.#machine.plug(nic, slot);
+      this.#slot = Machine.of(emulator).plug(nic, slot);
     };
     if (emulator.v86?.cpu?.devices?.pci !== undefined) {
       plug(); // ready already: here an error can still be thrown at the caller
@@ -163,6 +164,15 @@ class Machine {
 
   get cpu() {
     return this.#cpu;
+  }
+
+  /** Lines and who holds them up, as plain arrays. */
+  get raisers() {
+    return [...this.#raisers].map(([line, raisers]) => [line, ...raisers]);
+  }
+
+  set raisers(lines) {
+    this.#raisers = new Map(lines.map(([line, ...raisers]) => [line, new Set(raisers)]));
   }
 
   get running() {
@@ -262,8 +272,9 @@ class Machine {
     const raisersOf = (pciId) => {
       const pin = ((pci.device_spaces[pciId][15] >> 8) & 0xff) - 1;
       const line = pci.isa_bridge_space8[0x60 + ((pin + (pciId >> 3) - 1) & 3)];
-      if (!this.#raisers.has(line)) this.#raisers.set(line, new Set());
-      return this.#raisers.get(line);
+      const raisers = this.#raisers.get(line) ?? new Set();
+      this.#raisers.set(line, raisers);
+      return raisers;
     };
     pci.raise_irq = (pciId) => {
       raisersOf(pciId).add(pciId);
@@ -290,9 +301,9 @@ class Machine {
   }
 
   /**
-   * A request that the slave controller drops before it is acknowledged leaves the master waiting
-   * for an end of interrupt that nobody will send: IRQs 3 to 15 are dead from then on. Seen twice
-   * in a row while the guest accepts interrupts, it is not a handler at work.
+   * When the slave controller drops a request before it is acknowledged, v86's master takes the
+   * cascade into service without calling anybody, so nobody will end it: IRQs 3 to 15 are dead from
+   * then on. Seen twice in a row while the guest accepts interrupts, it is not a handler at work.
    */
   #repairCascade() {
     this.ram();
@@ -302,7 +313,8 @@ class Machine {
       slave[PIC_ISR_AT] === 0 &&
       (this.#flags[0] & EFLAGS_IF) !== 0;
     if (stuck && this.#cascadeSeenStuck) {
-      this.#cpu.io.ports[0x20].write8.call(this.#cpu.io.ports[0x20].device, 0x60 | 2); // specific EOI
+      master[PIC_ISR_AT] &= ~CASCADE; // the end of interrupt that is missing
+      this.#cpu.handle_irqs();
     }
     this.#cascadeSeenStuck = stuck && !this.#cascadeSeenStuck;
   }
@@ -330,21 +342,33 @@ class Machine {
     };
     const devices = this.#cpu.devices;
     if (devices.virtio_net !== undefined) return; // v86's own card is there: ours is not saved
-    devices.virtio_net = {
-      get_state: () => [
-        [...this.#raisers].map(([line, raisers]) => [line, ...raisers]),
-        [...this.slots].map(([pciId, slot]) => [pciId, slot.saveState()]),
-      ],
-      set_state: (state) => {
-        if (!Array.isArray(state)) return; // saved without our card
-        const [lines, cards] = state;
-        this.#raisers = new Map(lines.map(([line, ...raisers]) => [line, new Set(raisers)]));
-        for (const [pciId, bytes] of cards) this.slots.get(pciId)?.restoreState(bytes);
-      },
-      reset: () => {
-        for (const slot of this.slots.values()) slot.reset();
-      },
-    };
+    devices.virtio_net = new SavedState(this);
+  }
+}
+
+/** What v86 calls for our cards' sake. A class: v86 logs plain objects it finds in a state. */
+class SavedState {
+  #machine;
+
+  /** @param {Machine} machine */
+  constructor(machine) {
+    this.#machine = machine;
+  }
+
+  get_state() {
+    const { raisers, slots } = this.#machine;
+    return [raisers, [...slots].map(([pciId, slot]) => [pciId, slot.saveState()])];
+  }
+
+  set_state(state) {
+    if (!Array.isArray(state)) return; // saved without our cards
+    const [raisers, cards] = state;
+    this.#machine.raisers = raisers;
+    for (const [pciId, bytes] of cards) this.#machine.slots.get(pciId)?.restoreState(bytes);
+  }
+
+  reset() {
+    for (const slot of this.#machine.slots.values()) slot.reset();
   }
 }
 

@@ -1,0 +1,316 @@
+// attachNic in a real v86 that runs no guest: the test is the guest, at ports and memory.
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import { after, before, beforeEach, describe, it } from "node:test";
+import { attachNic } from "aero-nic/v86";
+import { V86 } from "v86";
+
+const IF = 0x200;
+const UNMAPPED = -1;
+const BAR_BYTES = 0x20000;
+const PLACE = 0xfeb00000;
+
+/** A card that records what reaches it; its config space has two BARs like the E1000's. */
+class FakeNic {
+  model = "fake";
+  pci = {
+    bars: [
+      { index: 0, kind: "memory", bytes: BAR_BYTES },
+      { index: 1, kind: "io", bytes: 0x40 },
+    ],
+  };
+  config = new DataView(new ArrayBuffer(256));
+  accesses = [];
+  polls = 0;
+  resets = 0;
+  onPoll = () => false;
+
+  constructor() {
+    this.config.setUint32(0, 0x100e8086, true);
+    this.config.setUint32(0x14, 1, true);
+    this.config.setUint8(0x3d, 1); // INTA
+  }
+  setMemory(memory) {
+    this.memory = memory;
+  }
+  configRead(offset, size) {
+    return this.config[`getUint${size * 8}`](offset, true);
+  }
+  configWrite(offset, size, value) {
+    if (offset === 0x10) this.config.setUint32(0x10, value & ~(BAR_BYTES - 1), true);
+    else if (offset === 0x14) this.config.setUint32(0x14, (value & ~0x3f) | 1, true);
+    else this.config[`setUint${size * 8}`](offset, value, true);
+  }
+  barRead(bar, offset, size) {
+    this.accesses.push(["read", bar, offset, size]);
+    return 0x11223344 & (size === 4 ? ~0 : (1 << (8 * size)) - 1);
+  }
+  barWrite(bar, offset, size, value) {
+    this.accesses.push(["write", bar, offset, size, value]);
+  }
+  poll() {
+    this.polls++;
+    return this.onPoll();
+  }
+  nextEventMs() {
+    return Number.POSITIVE_INFINITY;
+  }
+  reset() {
+    this.resets++;
+  }
+  saveState() {
+    return Uint8Array.of(1, 2, 3);
+  }
+  restoreState(bytes) {
+    this.restored = [...bytes];
+  }
+}
+
+const wasm = createRequire(import.meta.url).resolve("v86/build/v86.wasm");
+
+function emulatorWithoutGuest() {
+  return new V86({
+    wasm_path: wasm,
+    memory_size: 16 << 20,
+    net_device: { type: "none" },
+    autostart: false,
+    disable_keyboard: true,
+    disable_mouse: true,
+    disable_speaker: true,
+    log_level: 0,
+  });
+}
+
+/** The guest's side: configuration mechanism 1. */
+function configWrite32(cpu, slot, offset, value) {
+  cpu.io.port_write32(0xcf8, 0x80000000 | (slot << 11) | offset | 0);
+  cpu.io.port_write32(0xcfc, value | 0);
+}
+function configRead(cpu, slot, offset, size) {
+  cpu.io.port_write32(0xcf8, 0x80000000 | (slot << 11) | (offset & 0xfc) | 0);
+  return cpu.io[`port_read${size * 8}`](0xcfc + (offset & 3));
+}
+
+describe("attachNic refuses", () => {
+  it("what is not an emulator", () => {
+    assert.throws(() => attachNic({}, new FakeNic()), /not a V86 emulator/);
+  });
+  it("a slot that PCI does not have", () => {
+    assert.throws(() => attachNic({ add_listener() {} }, new FakeNic(), { slot: 32 }), RangeError);
+  });
+  it("a v86 whose inside has changed, naming what is missing and the versions it knows", () => {
+    const changed = { add_listener() {}, v86: { cpu: { devices: { pci: {} } } } };
+    assert.throws(
+      () => attachNic(changed, new FakeNic()),
+      /^Error: attachNic: this v86 has no object "v86\.cpu\.\S+"; attachNic knows v86 0\.5\.43 to /,
+    );
+  });
+});
+
+describe("a card attached to v86", () => {
+  let emulator;
+  let cpu;
+  let nic;
+  let card;
+
+  const place = (base) => {
+    configWrite32(cpu, 3, 0x04, 0); // as drivers do: not decoding while it moves
+    configWrite32(cpu, 3, 0x10, base);
+    configWrite32(cpu, 3, 0x04, 7);
+    nic.accesses.length = 0;
+  };
+
+  before(async () => {
+    emulator = emulatorWithoutGuest();
+    nic = new FakeNic();
+    card = attachNic(emulator, nic);
+    await card.ready;
+    cpu = emulator.v86.cpu;
+  });
+  beforeEach(() => place(PLACE));
+  after(() => emulator.destroy());
+
+  it("answers for its config space itself, at every width", () => {
+    assert.equal(configRead(cpu, 3, 0, 4), 0x100e8086);
+    assert.equal(configRead(cpu, 3, 2, 2), 0x100e);
+    assert.equal(configRead(cpu, 3, 1, 1), 0x80);
+    assert.equal(configRead(cpu, 1, 0, 4), 0x70008086, "v86's own ISA bridge is untouched");
+  });
+
+  it("is reached where its memory BAR is", () => {
+    assert.equal(cpu.mmap_read32((PLACE + 0x10) | 0), 0x11223344);
+    assert.equal(cpu.mmap_read8((PLACE + 0x1ffff) | 0), 0x44);
+    cpu.mmap_write32((PLACE + 8) | 0, -2);
+    assert.deepEqual(nic.accesses, [
+      ["read", 0, 0x10, 4],
+      ["read", 0, 0x1ffff, 1],
+      ["write", 0, 8, 4, 0xfffffffe],
+    ]);
+  });
+
+  it("follows a move of its memory BAR, which v86 ignores", () => {
+    place(PLACE - 4 * BAR_BYTES);
+    assert.equal(cpu.mmap_read32(PLACE | 0), UNMAPPED);
+    assert.equal(cpu.mmap_read32((PLACE - 4 * BAR_BYTES) | 0), 0x11223344);
+  });
+
+  it("is nowhere while it does not decode, nor at the answer to a sizing probe", () => {
+    configWrite32(cpu, 3, 0x10, 0xffffffff);
+    assert.equal(configRead(cpu, 3, 0x10, 4) >>> 0, 0xfffe0000);
+    assert.equal(cpu.mmap_read32(0xfffe0000 | 0), UNMAPPED);
+    place(PLACE);
+    configWrite32(cpu, 3, 0x04, 0);
+    assert.equal(cpu.mmap_read32(PLACE | 0), UNMAPPED);
+  });
+
+  it("gets 16-bit writes whole, although v86 cuts them in two", () => {
+    cpu.mmap_write16((PLACE + 0x20) | 0, 0xabcd);
+    assert.deepEqual(nic.accesses, [["write", 0, 0x20, 2, 0xabcd]]);
+  });
+
+  it("is reached at its I/O BAR, and leaves the ports behind when that moves", () => {
+    configWrite32(cpu, 3, 0x14, 0xc000);
+    cpu.io.port_write32(0xc004, 5);
+    assert.equal(cpu.io.port_read16(0xc00a), 0x3344);
+    assert.deepEqual(nic.accesses, [
+      ["write", 1, 4, 4, 5],
+      ["read", 1, 10, 2],
+    ]);
+    configWrite32(cpu, 3, 0x14, 0xc100);
+    assert.equal(cpu.io.port_read32(0xc004), UNMAPPED);
+    assert.equal(cpu.io.port_read32(0xc104), 0x11223344);
+  });
+
+  it("is polled after each register write and between stretches of guest code, a bounded time", () => {
+    nic.polls = 0;
+    cpu.mmap_write32(PLACE | 0, 0);
+    assert.equal(nic.polls, 1);
+    nic.onPoll = () => true; // never done
+    assert.equal(cpu.run_hardware_timers(0, performance.now()), 0, "it wants to come back at once");
+    nic.onPoll = () => false;
+    assert.ok(nic.polls > 2 && nic.polls < 1000);
+  });
+
+  it("reaches guest RAM, and nothing behind its end", () => {
+    const end = cpu.memory_size[0];
+    const bytes = Uint8Array.from({ length: 64 }, (_, index) => index);
+    assert.equal(nic.memory.write(end - 64, bytes), true);
+    const read = new Uint8Array(64);
+    assert.equal(nic.memory.read(end - 64, read), true);
+    assert.deepEqual(read, bytes);
+    for (const gpa of [end - 63, end, 0xffffffff, 2 ** 40]) {
+      assert.equal(nic.memory.read(gpa, read), false);
+      assert.equal(nic.memory.write(gpa, bytes), false);
+    }
+  });
+
+  it("has v86 forget translated code that a DMA write has overwritten", () => {
+    const dirty = [];
+    const inherited = cpu.jit_dirty_cache;
+    cpu.jit_dirty_cache = (...range) => dirty.push(range);
+    nic.memory.write(0x1000, new Uint8Array(6));
+    cpu.jit_dirty_cache = inherited;
+    assert.deepEqual(dirty, [[0x1000, 0x1006]]);
+  });
+
+  describe("interrupts", () => {
+    const ipBefore = 0x7c00;
+    const PIC = { mask: 0, vector: 1, inService: 2, level: 10 };
+    let master;
+    let slave;
+
+    before(() => {
+      // As a BIOS leaves both controllers: vectors from 30h, all unmasked, IRQ 11 by level.
+      master = new Uint8Array(cpu.wasm_memory.buffer, cpu.get_pic_addr_master(), 13);
+      slave = new Uint8Array(cpu.wasm_memory.buffer, cpu.get_pic_addr_slave(), 13);
+      [master[PIC.mask], master[PIC.vector]] = [0xff, 0x30];
+      [slave[PIC.mask], slave[PIC.vector], slave[PIC.level]] = [0xff, 0x38, 1 << (11 - 8)];
+      configWrite32(cpu, 1, 0x60, 0x0b0b0b0b); // all lines of the bus are IRQ 11
+    });
+    beforeEach(() => {
+      nic.onInterrupt(false);
+      master[PIC.inService] = slave[PIC.inService] = 0; // end of interrupt
+      cpu.instruction_pointer[0] = ipBefore;
+      cpu.reg32[4] = 0x7000;
+      cpu.flags[0] |= IF;
+    });
+
+    it("raised between stretches of guest code are taken at once", () => {
+      nic.onInterrupt(true);
+      assert.notEqual(cpu.instruction_pointer[0], ipBefore);
+    });
+
+    it("raised inside a register access wait for its end, even with IF set", () => {
+      nic.onPoll = () => {
+        nic.onInterrupt(true);
+        return false;
+      };
+      cpu.mmap_write32(PLACE | 0, 0);
+      nic.onPoll = () => false;
+      assert.equal(cpu.instruction_pointer[0], ipBefore);
+      assert.equal(cpu.flags[0] & IF, IF);
+      cpu.handle_irqs(); // what v86 does at the end of a stretch
+      assert.notEqual(cpu.instruction_pointer[0], ipBefore);
+    });
+
+    it("on a shared line stay up until every card has lowered its own", async () => {
+      const other = new FakeNic();
+      const second = attachNic(emulator, other, { slot: 7 }); // (slot + pin) mod 4 decides
+      await second.ready;
+      const lowered = [];
+      const inherited = cpu.device_lower_irq;
+      cpu.device_lower_irq = (line) => {
+        lowered.push(line);
+        inherited(line);
+      };
+      nic.onInterrupt(true);
+      other.onInterrupt(true);
+      other.onInterrupt(false);
+      assert.deepEqual(lowered, []);
+      nic.onInterrupt(false);
+      assert.deepEqual(lowered, [11]);
+      cpu.device_lower_irq = inherited;
+      second.detach();
+    });
+
+    it("come through again after v86's controllers have locked up", () => {
+      const cascade = 1 << 2;
+      master[PIC.inService] |= cascade; // the slave knows nothing of it
+      nic.onInterrupt(true);
+      cpu.run_hardware_timers(0, performance.now());
+      assert.equal(cpu.instruction_pointer[0], ipBefore, "once may be a handler at work");
+      cpu.run_hardware_timers(0, performance.now());
+      assert.notEqual(cpu.instruction_pointer[0], ipBefore);
+    });
+  });
+
+  it("is saved and restored with the machine, window and all", async () => {
+    // As a BIOS does: BARs that a device does not have are zeroed (v86 trips over them otherwise).
+    for (const offset of [0x10, 0x14, 0x18, 0x1c]) configWrite32(cpu, 0x1e, offset, 0);
+    const state = await emulator.save_state();
+    place(PLACE - 4 * BAR_BYTES);
+    await emulator.restore_state(state);
+    assert.deepEqual(nic.restored, [1, 2, 3]);
+    assert.equal(cpu.mmap_read32(PLACE | 0), 0x11223344);
+    assert.equal(cpu.mmap_read32((PLACE - 4 * BAR_BYTES) | 0), UNMAPPED);
+  });
+
+  it("is reset when the machine is", () => {
+    nic.resets = 0;
+    emulator.v86.cpu.devices.virtio_net.reset();
+    assert.equal(nic.resets, 1);
+  });
+
+  it("refuses a slot that is taken", () => {
+    assert.throws(
+      () => attachNic(emulator, new FakeNic(), { slot: 3 }),
+      /slot 3 is taken by "aero fake"/,
+    );
+  });
+
+  it("is gone after detach()", () => {
+    card.detach();
+    assert.equal(configRead(cpu, 3, 0, 4), -1);
+    assert.equal(cpu.mmap_read32(PLACE | 0), UNMAPPED);
+  });
+});
