@@ -109,6 +109,18 @@ static void sack_fills_the_holes(void **state)
                "guest . 1+0 ack 9001", "host consumed 9000", "metric retransmits 3");
 }
 
+/* RFC 8985 §7: a lost tail is found by sending its last segment again, before the RTO. */
+static void a_lost_tail_is_probed(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("guest S 0+0 mss 1000 sackok", "connects", "nat S. 0+0", "+5ms", "guest . 1+0 ack 1",
+               "remote sends 4000", "nat . 1+1000", "nat . 1001+1000", "nat . 2001+1000",
+               "nat P. 3001+1000", "+19ms", "silence", "+1ms", "nat P. 3001+1000", "silence",
+               "guest . 1+0 ack 1 sack 3001-4001", "nat . 1+1000", "nat . 1001+1000",
+               "nat . 2001+1000", "guest . 1+0 ack 4001", "+10s", "silence",
+               "metric retransmits 4");
+}
+
 /* Blocks beyond what was sent, or turned around, are nonsense. */
 static void senseless_sacks_are_ignored(void **state)
 {
@@ -258,6 +270,7 @@ int main(void)
         cmocka_unit_test(a_dead_guest_is_given_up),
         cmocka_unit_test(three_duplicates_retransmit_at_once),
         cmocka_unit_test(sack_fills_the_holes),
+        cmocka_unit_test(a_lost_tail_is_probed),
         cmocka_unit_test(senseless_sacks_are_ignored),
         cmocka_unit_test(a_lone_fin_is_not_fast_retransmitted),
         cmocka_unit_test(a_full_queue_pauses_and_resumes),

@@ -1,8 +1,8 @@
 /*
  * tcp.h - the terminating TCP between a guest (frames) and host sockets: what its files share.
  *
- * Source   RFC 9293 (TCP), 7323 (scale, timestamps), 2018 and 6675 (SACK), 6298 (RTO), 5681 and
- *          6582 (loss recovery), 5961 (blind attacks); spec/l2-proxy.md §6.2, cited as §.
+ * Source   RFC 9293 (TCP), 7323 (scale, timestamps), 2018 and 6675 (SACK), 6298 (RTO), 5681, 6582
+ *          and 8985 §7 (loss recovery), 5961 (blind attacks); spec/l2-proxy.md §6.2, cited as §.
  *
  * Theory of operation
  *
@@ -70,7 +70,9 @@ enum {
     TCP_RTO_INITIAL_US = 1000000, /* RFC 6298 §2.1 */
     TCP_RTO_MIN_US = 200000,
     TCP_RTO_MAX_US = 60000000,
-    TCP_SYN_ACK_RETRIES = 5, /* 1 + 2 + 4 + 8 + 16 + 32 s: half-open flows end after a minute */
+    TCP_TAIL_MIN_US = 20000,   /* a tail loss probe waits two round trips, at least this */
+    TCP_TAIL_ALONE_US = 40000, /* ... and this more for a lone segment: its ACK may be delayed */
+    TCP_SYN_ACK_RETRIES = 5,   /* 1 + 2 + 4 + 8 + 16 + 32 s: half-open flows end after a minute */
     TCP_DATA_RETRIES = 12,
     TCP_PROBE_RETRIES = 12, /* zero-window probes without any answer */
     TCP_ACK_DELAY_US = 20000,
@@ -159,8 +161,10 @@ struct tcp_flow {
     bool guest_fin_done : 1; /* RCV.NXT counts it */
     bool host_shut : 1;      /* ... and the host was told */
     bool we_closed_first : 1;
-    bool host_full : 1;   /* the kernel refused bytes; WRITABLE follows */
-    bool host_slow : 1;   /* ... it did so since the window last grew */
+    bool host_full : 1;               /* the kernel refused bytes; WRITABLE follows */
+    bool host_slow : 1;               /* ... it did so since the window last grew */
+    bool tail_armed : 1;              /* the send timer is a tail loss probe (RFC 8985 §7) */
+    bool tail_due : 1, tail_sent : 1; /* ... to be sent, sent since SND.UNA moved */
     bool probe_armed : 1; /* the guest's window is closed and there is something to send */
     bool recovering : 1;
     bool rtt_timing : 1;

@@ -223,6 +223,9 @@ static void recovery_update(struct tcp_flow *flow)
     if (flow->snd_una == flow->snd_nxt || (flow->fin_sent && flow->snd_una == flow->fin_seq))
         return;
     to = lost_below(flow);
+    if (flow->tail_sent && flow->range_count > 0 &&
+        flow->ranges[flow->range_count - 1].to == flow->snd_max) /* the tail probe arrived */
+        to = flow->ranges[flow->range_count - 1].from;
     if (!flow->recovering && (flow->dup_acks >= TCP_DUP_ACKS || to != flow->snd_una))
         recovery_begin(flow);
     if (!flow->recovering)
@@ -283,6 +286,7 @@ static void advance(struct nat_tcp *tcp, struct tcp_flow *flow, const struct tcp
     ranges_cut(flow);
     ranges_count(flow);
     flow->retries = 0;
+    flow->tail_due = flow->tail_sent = false;
     window_grow(flow, acked_bytes, flight_bytes);
     if (!flow->recovering) {
         flow->dup_acks = 0;

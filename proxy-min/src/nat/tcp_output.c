@@ -370,6 +370,26 @@ static enum send_result send_probe(struct nat_tcp *tcp, struct tcp_flow *flow)
     return result;
 }
 
+/* RFC 8985 §7.3: the last segment once more. */
+static enum send_result send_tail(struct nat_tcp *tcp, struct tcp_flow *flow)
+{
+    const uint32_t flying_bytes = flow->snd_nxt - flow->snd_una;
+    const uint32_t bytes = flying_bytes < flow->mss ? flying_bytes : flow->mss;
+    struct burst burst = {
+        .seq = flow->snd_nxt - bytes, .max_bytes = bytes, .max_segments = 1, .is_again = true};
+
+    if (bytes == 0) {
+        flow->tail_due = false;
+        return SEND_NOTHING;
+    }
+    const enum send_result result = send_burst(tcp, flow, &burst);
+    if (result == SEND_DONE)
+        nat_count(&tcp->nat->metrics->tcp_retransmits_total);
+    if (result == SEND_DONE || result == SEND_NOTHING)
+        flow->tail_due = false;
+    return result;
+}
+
 static enum send_result send_lost(struct nat_tcp *tcp, struct tcp_flow *flow, uint32_t from,
                                   uint32_t bytes, uint32_t segments_left)
 {
@@ -464,6 +484,8 @@ static enum send_result open_turn(struct nat_tcp *tcp, struct tcp_flow *flow)
         return SEND_ENDED;
     if (flow->probe_due)
         result = send_probe(tcp, flow);
+    else if (flow->tail_due)
+        result = send_tail(tcp, flow);
     else if (!flow->probe_armed)
         result = send_data(tcp, flow);
     if (result == SEND_BLOCKED || result == SEND_ENDED)

@@ -89,11 +89,29 @@ static uint64_t backed_off(const struct tcp_flow *flow)
     return rto_us < TCP_RTO_MAX_US ? rto_us : TCP_RTO_MAX_US;
 }
 
+/* RFC 8985 §7.2: how long to wait before the last segment is sent again, to learn by SACK of a
+ * lost tail before the RTO. 0: not at all. */
+static uint64_t tail_probe_us(const struct tcp_flow *flow)
+{
+    uint64_t wait_us = 2 * (uint64_t)flow->srtt_us;
+
+    if (!flow->sack || flow->state != TCP_OPEN || flow->recovering || flow->probe_armed ||
+        flow->tail_sent || flow->retries != 0 || flow->srtt_us == 0)
+        return 0;
+    wait_us = wait_us < TCP_TAIL_MIN_US ? TCP_TAIL_MIN_US : wait_us;
+    if (flow->snd_nxt - flow->snd_una <= flow->mss)
+        wait_us += TCP_TAIL_ALONE_US;
+    return wait_us < flow->rto_us ? wait_us : 0;
+}
+
 void tcp_timer_retransmit(struct nat_tcp *tcp, struct tcp_flow *flow)
 {
     const bool is_needed = flow->snd_nxt != flow->snd_una || flow->probe_armed;
+    const uint64_t tail_us = is_needed ? tail_probe_us(flow) : 0;
+    const uint64_t wait_us = tail_us != 0 ? tail_us : backed_off(flow);
 
-    tcp_timer_set(tcp, flow, TCP_TIMER_SEND, is_needed ? tcp->nat->now_us + backed_off(flow) : 0);
+    flow->tail_armed = tail_us != 0;
+    tcp_timer_set(tcp, flow, TCP_TIMER_SEND, is_needed ? tcp->nat->now_us + wait_us : 0);
 }
 
 void tcp_rtt_sample(struct tcp_flow *flow, uint64_t sample_us)
@@ -149,6 +167,10 @@ static bool send_timer(struct nat_tcp *tcp, struct tcp_flow *flow)
     case TCP_OPEN:
         if (tcp->blocked)
             break; /* our own queue is what is late: nothing was lost */
+        if (flow->tail_armed) {
+            flow->tail_due = flow->tail_sent = true;
+            break;
+        }
         flow->retries++;
         if (flow->probe_armed) {
             if (++flow->probes_lost > TCP_PROBE_RETRIES) {
