@@ -5,7 +5,7 @@ import { Instance, loadModule, needWebAssembly } from "./wasm.js";
 
 const MAC_BYTES = 6;
 const DEFAULT_MAC = "52:54:00:12:34:56";
-const DEFAULT_RING_BYTES = 1 << 20;
+const DEFAULT_RING_BYTES = 4 << 20; // a burst of a whole TCP window must not overrun a busy pump
 const SIGNAL_BYTES = 64;
 /** e1000.md §10.2: a gathered packet and two queues of 256 frames at most. */
 export const SNAPSHOT_MAX_BYTES = 2 << 20;

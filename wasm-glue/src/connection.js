@@ -83,6 +83,8 @@ export class Tunnel extends EventTarget {
   /** @type {Pump | null} */ #pump = null;
   /** @type {any} */ #worker = null;
   #kicked = false;
+  #signal = new Int32Array(2); // the words of Rings.signalAt, once a worker looks at them
+  /** @type {any} */ #starting = null; // the worker before it is ready
 
   /**
    * Use connectTunnel().
@@ -199,7 +201,7 @@ export class Tunnel extends EventTarget {
     const { webSocketModule, workerUrl, worker: wanted = "auto" } = this.#options;
     const module = await loadModule("plain", this.#port.wasmOptions);
     const { rings } = this.#port;
-    const signal = new Int32Array(rings.memory.buffer, rings.signalAt, 2);
+    this.#signal = new Int32Array(rings.memory.buffer, rings.signalAt, 2);
     try {
       const { worker, listen } = await startWorker(workerUrl);
       await new Promise((resolve, reject) => {
@@ -207,7 +209,7 @@ export class Tunnel extends EventTarget {
           (message) => {
             if (message.type === "ready") resolve(undefined);
             else if (message.type === "failed") reject(new Error(message.message));
-            else this.#heard(message, signal);
+            else this.#heard(message);
           },
           (error) => {
             reject(error);
@@ -221,7 +223,7 @@ export class Tunnel extends EventTarget {
           options: postable(this.#options),
           webSocketModule: webSocketModule && String(webSocketModule),
         });
-        Atomics.store(signal, CARD_WAITS, 1);
+        Atomics.store(this.#signal, CARD_WAITS, 1);
         this.#starting = worker;
       });
       this.#worker = worker;
@@ -234,14 +236,12 @@ export class Tunnel extends EventTarget {
     }
   }
 
-  /** @type {any} */ #starting = null;
-
-  /** @param {any} message @param {Int32Array} signal */
-  #heard(message, signal) {
+  /** @param {any} message */
+  #heard(message) {
     switch (message.type) {
       case "work":
         // First the word, then the look: what comes after the look brings a new message.
-        Atomics.store(signal, CARD_WAITS, 1);
+        Atomics.store(this.#signal, CARD_WAITS, 1);
         this.#port.announce();
         break;
       case "stats":
@@ -266,9 +266,7 @@ export class Tunnel extends EventTarget {
   /** A poll of the card moved frames. */
   #moved() {
     if (this.#worker) {
-      const { memory, signalAt } = this.#port.rings;
-      const signal = new Int32Array(memory.buffer, signalAt, 2);
-      if (Atomics.exchange(signal, PUMP_SLEEPS, 0) === 1)
+      if (Atomics.exchange(this.#signal, PUMP_SLEEPS, 0) === 1)
         this.#worker.postMessage({ type: "doorbell" });
     } else this.#kick();
   }
