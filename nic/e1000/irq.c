@@ -22,6 +22,10 @@ static uint64_t delay_ns(const struct e1000 *nic, uint32_t offset)
  */
 void irq_raise_throttled(struct e1000 *nic, uint32_t causes)
 {
+    const uint32_t known = reg_get(nic, E1000_ICR) | nic->timers.held_causes;
+
+    if ((known & causes) == causes)
+        return; /* a burst asks the clock once */
     if (reg_get(nic, E1000_ITR) != 0 && nic->timers.throttle_until != NEVER &&
         now(nic) < nic->timers.throttle_until)
         nic->timers.held_causes |= causes;

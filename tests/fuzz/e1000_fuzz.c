@@ -171,6 +171,29 @@ static void frame_in(void)
     free(exact);
 }
 
+/* A card loads what it saved and is the same again; then a blob with some bytes changed. */
+static void save_and_load(void)
+{
+    const size_t bytes = e1000_save(world.nic, NULL, NULL, 0);
+    uint8_t *blob = malloc(bytes);
+    uint8_t *again = malloc(bytes);
+
+    check(e1000_save(world.nic, NULL, blob, bytes) == bytes);
+    if (take8() % 2 == 0) {
+        const uint32_t changes = 1 + take8() % 8;
+
+        for (uint32_t i = 0; i < changes; i++)
+            blob[take32() % bytes] = take8();
+        (void)e1000_load(world.nic, blob, bytes - take8() % 4);
+    } else if (e1000_next_event_ns(world.nic) == UINT64_MAX) { /* timers expire on load */
+        check(e1000_load(world.nic, blob, bytes) == 0);
+        check(e1000_save(world.nic, NULL, again, bytes) == bytes);
+        check(memcmp(blob, again, bytes) == 0);
+    }
+    free(blob);
+    free(again);
+}
+
 static void operate(void)
 {
     static const uint8_t sizes[] = {1, 2, 4, 4, 4, 3, 8, 0};
@@ -216,7 +239,10 @@ static void operate(void)
         ram_fill();
         break;
     case 13:
-        e1000_set_link(world.nic, (operation & 0x10) != 0);
+        if ((operation & 0x60) == 0x60)
+            save_and_load();
+        else
+            e1000_set_link(world.nic, (operation & 0x10) != 0);
         break;
     case 14:
         world.sink_room = take8() & 7;
