@@ -1,8 +1,8 @@
 #include "internal.h"
 
 /*
- * The frame as the guest will see it, in up to three parts: the addresses, the rest (behind a
- * stripped tag) and what the card adds: padding and FCS (§8.3).
+ * The frame as the guest will see it, in up to three parts: the frame (to a stripped tag), what
+ * follows the tag, and what the card adds: padding and FCS (§8.3).
  */
 enum { PARTS = 3, TRAILER_MAX_BYTES = ETH_MIN_BYTES + ETH_FCS_BYTES };
 
@@ -79,15 +79,15 @@ static void image_make(const struct e1000 *nic, struct image *image, const uint8
     image->checksum = image->special = 0;
     rx_checksum_status(nic, frame, bytes, &image->status, &image->errors, &image->checksum);
     image->part[0] = frame;
-    image->part_bytes[0] = 2 * ETH_ADDRESS_BYTES;
-    image->part[1] = frame + 2 * ETH_ADDRESS_BYTES;
-    image->part_bytes[1] = bytes - 2 * ETH_ADDRESS_BYTES;
+    image->part_bytes[0] = bytes;
+    image->part_bytes[1] = 0;
     if ((reg_get(nic, E1000_CTRL) & CTRL_VME) != 0 && bytes >= ETH_HEADER_BYTES + ETH_VLAN_BYTES &&
         be16_get(frame + ETH_TYPE_AT) == (reg_get(nic, E1000_VET) & 0xffff)) {
         image->special = be16_get(frame + ETH_TYPE_AT + 2);
         image->status |= RXD_STATUS_VP;
-        image->part[1] += ETH_VLAN_BYTES;
-        image->part_bytes[1] -= ETH_VLAN_BYTES;
+        image->part_bytes[0] = 2 * ETH_ADDRESS_BYTES;
+        image->part[1] = frame + 2 * ETH_ADDRESS_BYTES + ETH_VLAN_BYTES;
+        image->part_bytes[1] = bytes - 2 * ETH_ADDRESS_BYTES - ETH_VLAN_BYTES;
     }
     if ((reg_get(nic, E1000_RCTL) & RCTL_SECRC) == 0) {
         if (nic->config.real_fcs || (reg_get(nic, E1000_RCTL) & RCTL_SBP) != 0)
@@ -154,51 +154,58 @@ static void ring_step(struct desc_ring *ring)
     ring->head = ring->head + 1 == ring->count ? 0 : ring->head + 1;
 }
 
-/* Descriptors from head on whose buffers hold `bytes`; 0, or an e1000_error. */
-static int slots_choose(struct e1000 *nic, const struct desc_ring *ring, uint32_t bytes,
-                        struct slots *slots)
+static uint64_t buffer_read(struct e1000 *nic, const struct desc_ring *ring, uint32_t index)
 {
-    const uint32_t size = buffer_bytes(nic);
-    const uint32_t free = ring_free(ring);
-    uint32_t index = ring->head;
-    uint32_t room = 0;
+    uint8_t raw[8]; /* read once; what a bad address gives is taken like any other (§13) */
 
-    slots->count = 0;
-    while (room < bytes) {
-        uint8_t raw[8];
+    if (!nic->host.dma_read(nic->host.context, ring->base + (uint64_t)index * DESC_BYTES, raw,
+                            sizeof raw))
+        nic->stats.rx_bad_ring++;
+    return le64_get(raw);
+}
 
-        if (slots->count == free)
-            return E1000_ERR_NO_BUFFER;
-        if (slots->count == RX_SLOTS_MAX)
-            return E1000_ERR_RING; /* a desert of null buffers */
-        if (!nic->host.dma_read(nic->host.context, ring->base + (uint64_t)index * DESC_BYTES, raw,
-                                sizeof raw))
-            nic->stats.rx_bad_ring++;
-        slots->buffer[slots->count] = le64_get(raw);
-        if (slots->buffer[slots->count++] != 0)
-            room += size;
-        index = index + 1 == ring->count ? 0 : index + 1;
+/* The first buffer that is one. Null ones at the head are given back at once (§8.3.6), so that
+ * each is met only once; 0 when nothing else is free. */
+static uint64_t first_buffer(struct e1000 *nic, struct desc_ring *ring)
+{
+    const struct image nothing = {.bytes = 0};
+
+    for (uint32_t left = ring_free(ring); left > 0; left--) {
+        const uint64_t buffer = buffer_read(nic, ring, ring->head);
+
+        if (buffer != 0)
+            return buffer;
+        descriptor_write(nic, ring->base + (uint64_t)ring->head * DESC_BYTES, 0, false, &nothing);
+        ring_step(ring);
+        reg_put(nic, E1000_RDH, ring->head);
     }
     return 0;
 }
 
-/* Null buffers at the head are given back at once (§8.3.6), so that each is met only once. */
-static void skip_null_buffers(struct e1000 *nic, struct desc_ring *ring)
+/* Descriptors from head on whose buffers hold `bytes`; 0, or an e1000_error. */
+static int slots_choose(struct e1000 *nic, struct desc_ring *ring, uint32_t bytes,
+                        struct slots *slots)
 {
-    const uint32_t limit = ring_free(ring);
-    const struct image nothing = {0};
+    const uint32_t size = buffer_bytes(nic);
+    const uint64_t first = first_buffer(nic, ring);
+    const uint32_t free = ring_free(ring);
+    uint32_t index = ring->head;
+    uint32_t room = size;
 
-    for (uint32_t i = 0; i < limit; i++) {
-        const uint64_t gpa = ring->base + (uint64_t)ring->head * DESC_BYTES;
-        uint8_t raw[8];
-
-        (void)nic->host.dma_read(nic->host.context, gpa, raw, sizeof raw);
-        if (le64_get(raw) != 0)
-            break;
-        descriptor_write(nic, gpa, 0, false, &nothing);
-        ring_step(ring);
+    if (first == 0)
+        return E1000_ERR_NO_BUFFER;
+    slots->buffer[0] = first;
+    for (slots->count = 1; room < bytes; slots->count++) {
+        if (slots->count == free)
+            return E1000_ERR_NO_BUFFER;
+        if (slots->count == RX_SLOTS_MAX)
+            return E1000_ERR_RING; /* a desert of null buffers */
+        index = index + 1 == ring->count ? 0 : index + 1;
+        slots->buffer[slots->count] = buffer_read(nic, ring, index);
+        if (slots->buffer[slots->count] != 0)
+            room += size;
     }
-    reg_put(nic, E1000_RDH, ring->head);
+    return 0;
 }
 
 static void fill(struct e1000 *nic, struct desc_ring *ring, const struct slots *slots,
@@ -255,7 +262,6 @@ static int deliver(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
         frame_lost(nic);
         return E1000_ERR_RING;
     }
-    skip_null_buffers(nic, &ring);
     const int result = slots_choose(nic, &ring, image.bytes, &slots);
     if (result == E1000_ERR_RING)
         frame_lost(nic);
@@ -318,10 +324,16 @@ int rx_offer(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
     return result;
 }
 
+/* False while the oldest frame needs more descriptors than are free: a host may sleep on it. */
 bool rx_pending(const struct e1000 *nic)
 {
     struct desc_ring ring;
+    uint32_t bytes;
 
-    return nic->queue.frames > 0 && receiver_on(nic) && ring_view(nic, E1000_RDBAL, &ring) &&
-           ring.head != ring.tail;
+    if (rx_queue_front(&nic->queue, &bytes) == NULL || !receiver_on(nic) ||
+        !ring_view(nic, E1000_RDBAL, &ring))
+        return false;
+    bytes += (reg_get(nic, E1000_RCTL) & RCTL_SECRC) == 0 ? ETH_FCS_BYTES : 0;
+    const uint32_t needed = (bytes + buffer_bytes(nic) - 1) / buffer_bytes(nic);
+    return ring_free(&ring) >= (needed < ring.count ? needed : 1);
 }

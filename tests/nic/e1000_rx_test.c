@@ -147,6 +147,23 @@ static void a_partial_set_of_buffers_is_not_consumed(void **state)
     assert_int_equal(driver_get(d, E1000_TPR), 1);
 }
 
+/* seam, e1000_work_pending: no host spins on a frame that cannot be delivered yet. */
+static void work_is_pending_only_when_a_poll_helps(void **state)
+{
+    struct driver *d = *state;
+
+    driver_put(d, E1000_RCTL, RCTL_EN | RCTL_UPE | 3 << RCTL_BSIZE_SHIFT);
+    driver_rx_refill(d, 2);
+    assert_false(e1000_work_pending(d->nic));
+    assert_int_equal(e1000_receive(d->nic, driver_frame(d, 600), 600), 0);
+    assert_false(e1000_work_pending(d->nic));
+    driver_rx_refill(d, 1);
+    assert_true(e1000_work_pending(d->nic));
+    e1000_poll(d->nic, 1);
+    assert_int_equal(driver_get(d, E1000_RDH), 3);
+    assert_false(e1000_work_pending(d->nic));
+}
+
 /* choices, frame larger than all free descriptors: when no refill can help, dropped whole. */
 static void a_frame_larger_than_the_ring_is_dropped(void **state)
 {
@@ -504,6 +521,7 @@ int main(void)
         T(buffer_sizes_are_the_manuals),
         T(n_minus_1_descriptors_are_usable),
         T(a_partial_set_of_buffers_is_not_consumed),
+        T(work_is_pending_only_when_a_poll_helps),
         T(a_frame_larger_than_the_ring_is_dropped),
         T(null_buffers_are_skipped),
         T(a_null_buffer_inside_a_frame),
