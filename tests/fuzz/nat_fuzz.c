@@ -476,6 +476,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         .frame_commit = host_commit,
         .tcp_connect = host_tcp_connect,
         .udp_connect = host_udp_connect,
+        .ping_connect = host_udp_connect, /* the same, as far as the NAT can tell */
         .tcp_peek = host_tcp_peek,
         .tcp_consume = host_tcp_consume,
         .tcp_send = host_tcp_send,
