@@ -254,6 +254,14 @@ static void ttl_is_honoured(void **state)
     assert_memory_equal(error.payload + 8 + IPV4_SOURCE_AT, world_guest, 4);
     assert_memory_equal(error.payload + 8 + IPV4_DESTINATION_AT, world_server, 4);
     assert_memory_equal(error.payload + 8 + 20, udp, 8);
+
+    /* RFC 1122 §3.2.2: never about an ICMP error. */
+    ip[IPV4_PROTOCOL_AT] = IP_PROTOCOL_ICMP;
+    ip[IPV4_HEADER_BYTES] = 3;
+    be16_put(ip + IPV4_CHECKSUM_AT, 0);
+    be16_put(ip + IPV4_CHECKSUM_AT, checksum_finish(checksum_add(0, ip, 20)));
+    world_input(world, frame, bytes);
+    world_expect_nothing(world);
 }
 
 int main(void)

@@ -215,7 +215,8 @@ void nat_dhcp_input(struct nat *nat, const uint8_t *message, uint32_t bytes)
         request_received(nat, &request);
         break;
     case DHCP_INFORM:
-        answer(nat, &request, DHCP_ACK);
+        if (be32_get(request.client) != 0) /* RFC 2131 §4.4.3: it says where it is */
+            answer(nat, &request, DHCP_ACK);
         break;
     case DHCP_DECLINE:
     case DHCP_RELEASE:

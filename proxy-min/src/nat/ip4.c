@@ -101,6 +101,14 @@ static bool guest_may_send(struct nat *nat, const uint8_t *source_mac,
     return false;
 }
 
+/* RFC 1122 §3.2.2: no ICMP error about an ICMP error. */
+static bool may_be_answered_by_error(const struct ip_packet *packet)
+{
+    if (packet->payload_bytes < 8)
+        return false;
+    return packet->protocol != IP_PROTOCOL_ICMP || packet->payload[0] == 8;
+}
+
 static void deliver(struct nat *nat, struct ip_packet *packet)
 {
     const uint8_t *destination = packet->key.remote.address;
@@ -108,7 +116,7 @@ static void deliver(struct nat *nat, struct ip_packet *packet)
     /* RFC 1812 §5.3.1: the gateway itself is no hop. */
     if (packet->ttl <= 1 && !nat_is_gateway4(nat, destination) &&
         !nat_is_group4(nat, destination)) {
-        if (packet->payload_bytes >= 8)
+        if (may_be_answered_by_error(packet))
             nat_icmp_time_exceeded(nat, &packet->key, packet->protocol, packet->payload);
         return;
     }
