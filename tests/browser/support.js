@@ -111,12 +111,12 @@ export async function startDemo(args = []) {
   };
 }
 
-/** The text now on the guest's console. */
+/** Resolves once the guest's console shows `text`; a cold guest may take long over 16 MB. */
 export function consoleShows(page, text) {
   return page.waitForFunction(
     (wanted) => document.querySelector("#console .xterm-rows")?.textContent.includes(wanted),
     text,
-    { timeout: STEP_MS },
+    { timeout: BOOT_MS },
   );
 }
 
