@@ -41,6 +41,18 @@ static inline uint64_t halves(uint64_t value)
     return (value & 0xffffffff) + (value >> 32);
 }
 
+#ifndef __wasm_simd128__
+typedef uint64_t pair __attribute__((vector_size(16)));
+
+static inline pair load_pair(const uint8_t *from)
+{
+    pair value;
+
+    __builtin_memcpy(&value, from, sizeof value);
+    return value;
+}
+#endif
+
 /* Sum of whole blocks, STRETCH_BYTES at most. */
 static uint64_t sum_blocks(const uint8_t *data, const uint8_t *end)
 {
@@ -57,14 +69,19 @@ static uint64_t sum_blocks(const uint8_t *data, const uint8_t *end)
     a = wasm_i64x2_add(a, b);
     return (uint64_t)wasm_i64x2_extract_lane(a, 0) + (uint64_t)wasm_i64x2_extract_lane(a, 1);
 #else
-    uint64_t a = 0;
-    uint64_t b = 0;
+    /* Low and high halves of the 64-bit words in lanes of their own: no carry to look after. */
+    pair low = {0, 0};
+    pair high = {0, 0};
 
     for (; data != end; data += BLOCK_BYTES) {
-        a += halves(load64(data)) + halves(load64(data + 8));
-        b += halves(load64(data + 16)) + halves(load64(data + 24));
+        const pair x = load_pair(data);
+        const pair y = load_pair(data + 16);
+
+        low += (x & 0xffffffff) + (y & 0xffffffff);
+        high += (x >> 32) + (y >> 32);
     }
-    return a + b;
+    low += high;
+    return low[0] + low[1];
 #endif
 }
 
