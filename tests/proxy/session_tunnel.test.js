@@ -266,6 +266,19 @@ test("§p4: a client that stops reading is closed for backpressure", () =>
     tunnel.destroy();
   }));
 
+test("§p4: a queue of one message loses nothing while the client reads", () =>
+  withProxy({ AERO_L2_WS_SEND_BUFFER: "1" }, async (proxy) => {
+    const tunnel = await RawTunnel.open(proxy);
+    tunnel.send(...Array.from({ length: 100 }, () => binary(ARP_REQUEST)), binary(PING));
+    for (let i = 0; i < 100; i++) assert.equal(await tunnel.message(), ARP_REPLY);
+    assert.equal(await tunnel.message(), PONG);
+    const metrics = await proxy.metrics();
+    assert.equal(metrics.get("l2_frames_tx_total"), 100);
+    assert.equal(metrics.get("l2_bytes_tx_total"), 100 * 42);
+    assert.equal(metrics.get("l2_ws_messages_tx_total"), 101);
+    tunnel.destroy();
+  }));
+
 test("§4: limits are configurable, and so is the transport cap", () =>
   withProxy({ AERO_L2_MAX_FRAME_SIZE: "100", AERO_L2_MAX_CONTROL_PAYLOAD: "8" }, async (proxy) => {
     const tunnel = await RawTunnel.open(proxy);

@@ -102,7 +102,6 @@ static void finish_frame(struct session *session, uint32_t bytes)
     ws_header_write(at, WS_BINARY, L2T_HEADER_BYTES + bytes);
     l2t_encode_header(at + header_bytes, L2T_FRAME);
     ws_out_commit(out, out->tail + header_bytes + L2T_HEADER_BYTES + bytes);
-    session_count_message(session, L2T_HEADER_BYTES + bytes);
 }
 
 static void frame_commit(void *context, uint32_t count, uint32_t last_bytes)
@@ -115,15 +114,18 @@ static void frame_commit(void *context, uint32_t count, uint32_t last_bytes)
     session->reserved_count = 0;
     if (count == 0)
         return;
+    const uint64_t frame_bytes = (uint64_t)(count - 1) * session->reserved_bytes + last_bytes;
     if (session->reserved_in_batch) {
         session_batch_commit(session, session->reserved_bytes, count, last_bytes);
     } else {
         for (uint32_t i = 0; i + 1 < count; i++)
             finish_frame(session, session->reserved_bytes);
         finish_frame(session, last_bytes);
+        metric_add(&metrics->ws_messages_tx, count);
+        count_sent(session, frame_bytes + (uint64_t)count * L2T_HEADER_BYTES);
     }
     metric_add(&metrics->frames_tx, count);
-    metric_add(&metrics->bytes_tx, (uint64_t)(count - 1) * session->reserved_bytes + last_bytes);
+    metric_add(&metrics->bytes_tx, frame_bytes);
     session_touch(session);
 }
 
