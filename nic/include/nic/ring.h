@@ -125,10 +125,10 @@ void ring_drain(struct ring *ring);
 
 /**
  * Block until there is something to read (consumer), or until head differs from what the last
- * FULL push saw or an owed commit is paid (producer), at most timeout_ms (§3.5). Returns whether it is so now; false may
- * come early, after a wake-up meant for somebody else. Futex on Linux, memory.atomic.wait32 in
- * wasm with atomics (never call it on a browser's main thread, nor on unshared memory: it
- * traps); elsewhere they do not block.
+ * FULL push saw or an owed commit is paid (producer), at most timeout_ms (§3.5). Returns whether it
+ * is so now; false may come early, after a wake-up meant for somebody else. Futex on Linux,
+ * memory.atomic.wait32 in wasm with atomics (never call it on a browser's main thread, nor on
+ * unshared memory: it traps); elsewhere they do not block.
  */
 bool ring_wait_data(struct ring *ring, uint32_t timeout_ms);
 bool ring_wait_space(struct ring *ring, uint32_t timeout_ms);
