@@ -107,6 +107,7 @@ export class Guest {
         );
       }, timeoutMs);
       const waiter = {
+        timer,
         look: () => {
           const match = regex.exec(this.transcript.slice(this.#mark));
           if (match === null) return;
@@ -152,8 +153,14 @@ export class Guest {
     return this.emulator.get_instruction_counter();
   }
 
+  /** What it said, as text to read: without line-end marks and the shell's terminal queries. */
+  get text() {
+    return this.transcript.replaceAll("\r", "").replaceAll("\u001b[6n", "");
+  }
+
   async destroy() {
-    for (const waiter of this.#waiting) this.#waiting.delete(waiter);
+    for (const waiter of this.#waiting) clearTimeout(waiter.timer);
+    this.#waiting.clear();
     await this.emulator.destroy();
   }
 }

@@ -89,7 +89,7 @@ export function ipxeSuite(card) {
       if (world === undefined) return;
       for (const { path, query, agent, bytes } of requests)
         console.log(`${agent}: ${path} ${query} ${bytes} bytes`);
-      console.log(world.guest.transcript.replaceAll("\r", ""));
+      console.log(world.guest.text);
       console.log("card", world.nic.stats());
       await world.close();
     });

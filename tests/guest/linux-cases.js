@@ -7,7 +7,7 @@ import { BOOT_TIMEOUT_MS } from "./guest.js";
 import { SITE_NAME, World } from "./world.js";
 
 const FILE_BYTES = 20 * 1000 * 1000;
-const TRANSFER_TIMEOUT_MS = 180_000;
+const TRANSFER_TIMEOUT_MS = 300_000;
 
 /** @typedef {{ model: string, driver: string, speed?: string }} Card */
 
@@ -123,7 +123,7 @@ export function linuxSuite(card) {
     });
     after(async () => {
       if (world === undefined) return;
-      console.log(world.guest.transcript.replaceAll("\r", ""));
+      console.log(world.guest.text);
       console.log("card", world.nic.stats(), "tunnel", world.tunnel.stats());
       await world.close();
     });
