@@ -55,10 +55,11 @@ export class Ring {
   #recordOffset = 0;
   #start = 0; // of the record place() found
   #next = 0;
-  #owed = null; // { at, next }: a commit a stalled earlier producer keeps us from
+  /** @type {{ at: number, next: number } | null} */
+  #owed = null; // a commit that a stalled earlier producer keeps us from
   #stats = { pushed: 0, full: 0, tooLarge: 0, popped: 0, oversize: 0, corrupt: 0 };
 
-  /** @private Validated arguments only: use openRing(). */
+  /** Validated arguments only: use openRing(). */
   constructor(buffer, headerOffset, capacity) {
     this.#source = bufferSource(buffer);
     this.#offset = headerOffset;
@@ -83,7 +84,7 @@ export class Ring {
   }
 
   #load(word) {
-    return Atomics.load(this.#words, word) >>> 0;
+    return Atomics.load(/** @type {Int32Array} */ (this.#words), word) >>> 0;
   }
 
   #store(word, value) {
