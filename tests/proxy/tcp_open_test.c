@@ -210,6 +210,14 @@ static void syn_ack_is_repeated_then_given_up(void **state)
                "+32s", "nat R. 1+0 ack 1", "host reset", "metric tcp_conns_active 0");
 }
 
+/* The answer to the first SYN-ACK counts while its repetition waits for room in the queue. */
+static void a_repetition_that_waits_does_no_harm(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("guest S 0+0", "connects", "nat S. 0+0", "queue 0", "guest S 0+0", "silence",
+               "guest . 1+0 ack 1", "queue 100", "silence", "remote sends 5", "nat P. 1+5");
+}
+
 /* gvisor-tap-vsock#127: many SYN → RST health checks must not break later connections. */
 static void a_hundred_health_checks_leave_nothing(void **state)
 {
@@ -287,6 +295,7 @@ int main(void)
         cmocka_unit_test(too_much_early_data_is_reset),
         cmocka_unit_test(a_wrong_handshake_ack_is_reset),
         cmocka_unit_test(syn_ack_is_repeated_then_given_up),
+        cmocka_unit_test(a_repetition_that_waits_does_no_harm),
         cmocka_unit_test(a_hundred_health_checks_leave_nothing),
         cmocka_unit_test(a_full_table_refuses),
         cmocka_unit_test(a_new_attempt_takes_the_connect_over),

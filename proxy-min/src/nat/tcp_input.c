@@ -238,11 +238,14 @@ static void note_timestamp(const struct nat_tcp *tcp, struct tcp_flow *flow,
 static bool input_syn_received(struct nat_tcp *tcp, struct tcp_flow *flow,
                                const struct tcp_segment *segment)
 {
-    if (flow->syn_ack_due || segment->ack != flow->iss + 1) {
+    const bool was_answered = flow->rcv_edge != flow->rcv_nxt; /* a repetition may still be due */
+
+    if (!was_answered || segment->ack != flow->iss + 1) {
         tcp_output_refuse(tcp, segment);
         return false;
     }
     flow->state = TCP_OPEN;
+    flow->syn_ack_due = false;
     flow->snd_una = segment->ack;
     flow->snd_wl1 = segment->seq;
     flow->snd_wl2 = segment->ack;
