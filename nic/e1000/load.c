@@ -292,7 +292,7 @@ static void apply_registers(struct e1000 *nic, const struct loaded *in)
     }
     reg_put(nic, E1000_RAL0, in->mac != NULL ? le32_get(in->mac) : ral0);
     const uint32_t high = in->mac != NULL ? le16_get(in->mac + 4) : rah0 & 0xffff;
-    const uint32_t select = in->rah0_found ? in->rah0 & 0x30000 : 0;
+    const uint32_t select = in->rah0_found ? in->rah0 & ~(RAH_AV | 0xffff) : 0;
     reg_put(nic, E1000_RAH0, high | select | (in->valid ? RAH_AV : 0));
     for (uint32_t i = 0; in->statistics != NULL && i < E1000_STATISTICS_WORDS; i++)
         reg_put(nic, E1000_STATISTICS + 4 * i, le32_get(in->statistics + 4 * i));

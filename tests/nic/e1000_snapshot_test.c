@@ -211,6 +211,23 @@ static void odd_rings_survive(void **state)
     free(blob.data);
 }
 
+/* Found by the fuzzer: reserved bits of RAH0, stored like any other, were lost by a load. */
+static void fuzz_reserved_bits_of_rah0_survive(void **state)
+{
+    struct driver *d = *state;
+
+    for (uint32_t i = 0; i < 2; i++) {
+        const uint32_t value = i == 0 ? 0xffffffff : 0x7ffd1234;
+
+        driver_put(d, E1000_RAH0, value);
+        struct blob blob = save(d);
+        driver_power_on(d, &d->config);
+        assert_int_equal(load(d, blob.data, blob.bytes), 0);
+        assert_int_equal(driver_get(d, E1000_RAH0), value);
+        free(blob.data);
+    }
+}
+
 /* Jumbo frames, which field 91 may not hold, come back in order. */
 static void jumbo_frames_in_the_queue_survive(void **state)
 {
@@ -516,6 +533,7 @@ int main(void)
         T(a_pulled_cable_survives),
         T(held_causes_are_delivered_on_load),
         T(odd_rings_survive),
+        T(fuzz_reserved_bits_of_rah0_survive),
         T(jumbo_frames_in_the_queue_survive),
         T(outgoing_frames_leave_through_the_sink),
         T(missing_fields_keep_what_is_there),
