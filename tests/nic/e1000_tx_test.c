@@ -288,6 +288,49 @@ static void shorter_than_14_bytes_is_dropped(void **state)
     assert_int_equal(driver_tx_status(d, 0), TXD_STATUS_DD);
 }
 
+/* choices, IFCS clear: the flag is ignored, all bytes are sent. */
+static void ifcs_changes_nothing(void **state)
+{
+    struct driver *d = *state;
+
+    driver_queue_tx(d, 64, TXD_CMD_EOP);
+    driver_queue_tx(d, 64, TXD_CMD_EOP | TXD_CMD_IFCS);
+    e1000_poll(d->nic, 8);
+    assert_int_equal(d->frame[0].bytes, 64);
+    assert_int_equal(d->frame[1].bytes, 64);
+}
+
+/* choices, TXQE: only after the last descriptor was used, not by writes to an empty ring. */
+static void txqe_needs_a_used_descriptor(void **state)
+{
+    struct driver *d = *state;
+
+    driver_put(d, E1000_TDT, 0);
+    driver_put(d, E1000_TCTL, TCTL_EN);
+    e1000_poll(d->nic, 8);
+    assert_int_equal(driver_get(d, E1000_ICR), 0);
+    driver_queue_tx(d, 64, TXD_CMD_EOP);
+    assert_int_equal(driver_get(d, E1000_ICR), 0); /* nothing happens before the poll */
+    e1000_poll(d->nic, 8);
+    assert_int_equal(driver_get(d, E1000_ICR), IRQ_TXQE);
+}
+
+/* quirk 2.37 and §2: no register write touches guest memory. */
+static void register_writes_touch_no_guest_memory(void **state)
+{
+    struct driver *d = *state;
+
+    driver_rx_refill(d, 20);
+    driver_queue_tx(d, 64, TXD_CMD_EOP | TXD_CMD_RS);
+    assert_int_equal(e1000_receive(d->nic, driver_frame(d, 60), 60), 0);
+    for (uint32_t offset = 0; offset < 0x6000; offset += 4) {
+        if (offset != E1000_CTRL && offset != E1000_CTRL_DUP)
+            driver_put(d, offset, driver_get(d, offset));
+    }
+    assert_int_equal(d->reads + d->writes, 0);
+    assert_int_equal(d->frames, 0);
+}
+
 /* choices, TCTL.PSP: pad with zeros to 60. */
 static void psp_pads_with_zeros(void **state)
 {
@@ -463,6 +506,9 @@ int main(void)
         T(jumbo_frames_leave_with_lpe),
         T(lpe_cleared_in_the_middle_of_a_packet),
         T(shorter_than_14_bytes_is_dropped),
+        T(ifcs_changes_nothing),
+        T(txqe_needs_a_used_descriptor),
+        T(register_writes_touch_no_guest_memory),
         T(psp_pads_with_zeros),
         T(reserved_types_transfer_nothing),
         T(only_the_status_byte_is_written),
