@@ -108,9 +108,17 @@ void virtio_net_io_write(struct virtio_net *nic, uint32_t offset, uint32_t size,
 uint32_t virtio_net_poll(struct virtio_net *nic, uint32_t budget);
 bool virtio_net_work_pending(const struct virtio_net *nic);
 
-/** As e1000_rx_offer() and e1000_receive(). */
+/** As e1000_rx_offer() and e1000_receive(): a NO_BUFFER of the latter means the frame is lost. */
 int virtio_net_rx_offer(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes);
 int virtio_net_receive(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes);
+
+/**
+ * A TCP packet larger than a frame, whose receiver may cut it into gso_bytes of payload each; its
+ * checksums mean nothing (spec/l2-extensions.md §6). A guest that negotiated GUEST_TSO4/6 gets it
+ * whole, any other one gets the frames. 0 or a virtio_net_error; FRAME_SIZE for anything but TCP.
+ */
+int virtio_net_receive_super(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes,
+                             uint16_t gso_bytes);
 
 /** Link state: configuration status bit, generation and interrupt (§2.4). */
 void virtio_net_set_link(struct virtio_net *nic, bool up);
@@ -118,6 +126,13 @@ bool virtio_net_link(const struct virtio_net *nic);
 
 /** INTA level: ISR != 0, gated by COMMAND.INTX_DISABLE and MSI-X (§2.3). */
 bool virtio_net_irq_level(const struct virtio_net *nic);
+
+/**
+ * Address and data the guest programmed for `vector`, for a host whose message() delivers them.
+ * MSI-X is offered when the host has message() and the transport has BAR0. False: not enabled.
+ */
+bool virtio_net_msix_message(const struct virtio_net *nic, uint32_t vector, uint64_t *address,
+                             uint32_t *data);
 
 void virtio_net_mac(const struct virtio_net *nic, uint8_t mac[6]);
 const struct virtio_net_stats *virtio_net_stats(const struct virtio_net *nic);

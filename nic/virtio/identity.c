@@ -1,0 +1,52 @@
+#include "internal.h"
+
+enum { VENDOR = 0x1af4, DEVICE_MODERN = 0x1041, DEVICE_TRANSITIONAL = 0x1000 };
+
+/* §1.1, byte for byte. */
+static const uint8_t capabilities[] = {
+    0x09, 0x60, 0x10, 0x01, 0, 0, 0, 0, 0x00, 0x00, 0, 0, 0x00, 0x01, 0, 0,             /* 50 */
+    0x09, 0x74, 0x14, 0x02, 0, 0, 0, 0, 0x00, 0x10, 0, 0, 0x00, 0x01, 0, 0, 4, 0, 0, 0, /* 60 */
+    0x09, 0x84, 0x10, 0x03, 0, 0, 0, 0, 0x00, 0x20, 0, 0, 0x20, 0x00, 0, 0,             /* 74 */
+    0x09, 0x00, 0x10, 0x04, 0, 0, 0, 0, 0x00, 0x30, 0, 0, 0x00, 0x01, 0, 0,             /* 84 */
+};
+
+/* Table of MSIX_VECTORS entries and pending array, both in BAR0. */
+static const uint8_t capability_msix[] = {
+    0x11, 0x00, MSIX_VECTORS - 1, 0x00, 0x00, 0x31, 0, 0, 0x30, 0x31, 0, 0,
+};
+
+bool vnet_msix_offered(const struct virtio_net *nic)
+{
+    return nic->host.message != NULL && nic->config.transport != VIRTIO_NET_LEGACY;
+}
+
+void vnet_identify(struct virtio_net *nic)
+{
+    const bool modern = nic->config.transport == VIRTIO_NET_MODERN;
+    const bool legacy = nic->config.transport == VIRTIO_NET_LEGACY;
+    struct pci_identity identity = {
+        .vendor_id = VENDOR,
+        .device_id = modern ? DEVICE_MODERN : DEVICE_TRANSITIONAL,
+        .subsystem_vendor_id = VENDOR,
+        .subsystem_id = 1,
+        .revision_id = modern ? 1 : 0, /* Linux's legacy driver insists on 0 */
+        .base_class = 0x02,
+    };
+
+    if (!legacy)
+        identity.bars[VIRTIO_NET_BAR_MMIO] =
+            (struct pci_bar){PCI_BAR_MEMORY64, VIRTIO_NET_MMIO_BYTES};
+    if (!modern)
+        identity.bars[VIRTIO_NET_BAR_IO] = (struct pci_bar){PCI_BAR_IO, VIRTIO_NET_IO_BYTES};
+    pci_config_init(&nic->pci, &identity);
+    if (legacy)
+        return;
+    nic->pci.bytes[PCI_STATUS] |= PCI_STATUS_CAPABILITIES;
+    nic->pci.bytes[PCI_CAPABILITY_POINTER] = CAP_COMMON;
+    __builtin_memcpy(nic->pci.bytes + CAP_COMMON, capabilities, sizeof capabilities);
+    if (!vnet_msix_offered(nic))
+        return;
+    nic->pci.bytes[CAP_DEVICE + 1] = CAP_MSIX;
+    __builtin_memcpy(nic->pci.bytes + CAP_MSIX, capability_msix, sizeof capability_msix);
+    nic->pci.writable[MSIX_CONTROL_AT] = MSIX_CONTROL_ENABLE | MSIX_CONTROL_MASK;
+}

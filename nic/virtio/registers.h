@@ -1,0 +1,154 @@
+/*
+ * registers.h - numbers of the virtio standard (1.2) and of spec/virtio-net.md, by its sections.
+ */
+#ifndef NIC_VIRTIO_REGISTERS_H
+#define NIC_VIRTIO_REGISTERS_H
+
+enum {
+    /* BAR0 (§2) */
+    REGION_NOTIFY = 0x1000,
+    REGION_ISR = 0x2000,
+    REGION_DEVICE = 0x3000,
+    REGION_MSIX_TABLE = 0x3100,
+    REGION_MSIX_PENDING = 0x3130,
+    REGION_BYTES = 0x100,
+    REGION_ISR_BYTES = 0x20,
+    NOTIFY_MULTIPLIER = 4,
+    MSIX_VECTORS = 3,
+    MSIX_ENTRY_BYTES = 16,
+    MSIX_TABLE_BYTES = MSIX_VECTORS * MSIX_ENTRY_BYTES,
+    MSIX_PENDING_BYTES = 8,
+    MSIX_ENTRY_CONTROL_AT = 12,
+    MSIX_ENTRY_MASKED = 1,
+
+    /* capabilities (§1.1) */
+    CAP_COMMON = 0x50,
+    CAP_NOTIFY = 0x60,
+    CAP_ISR = 0x74,
+    CAP_DEVICE = 0x84,
+    CAP_MSIX = 0x94,
+    MSIX_CONTROL_AT = CAP_MSIX + 3, /* high byte of message control */
+    MSIX_CONTROL_ENABLE = 0x80,
+    MSIX_CONTROL_MASK = 0x40,
+
+    /* common configuration (§2.1) */
+    COMMON_DEVICE_FEATURE_SELECT = 0x00,
+    COMMON_DEVICE_FEATURE = 0x04,
+    COMMON_DRIVER_FEATURE_SELECT = 0x08,
+    COMMON_DRIVER_FEATURE = 0x0c,
+    COMMON_MSIX_CONFIG = 0x10,
+    COMMON_NUM_QUEUES = 0x12,
+    COMMON_DEVICE_STATUS = 0x14,
+    COMMON_CONFIG_GENERATION = 0x15,
+    COMMON_QUEUE_SELECT = 0x16,
+    COMMON_QUEUE_SIZE = 0x18,
+    COMMON_QUEUE_MSIX_VECTOR = 0x1a,
+    COMMON_QUEUE_ENABLE = 0x1c,
+    COMMON_QUEUE_NOTIFY_OFF = 0x1e,
+    COMMON_QUEUE_DESC = 0x20,
+    COMMON_QUEUE_AVAIL = 0x28,
+    COMMON_QUEUE_USED = 0x30,
+    COMMON_BYTES = 0x38,
+
+    /* legacy I/O (§7) */
+    LEGACY_HOST_FEATURES = 0x00,
+    LEGACY_GUEST_FEATURES = 0x04,
+    LEGACY_QUEUE_PFN = 0x08,
+    LEGACY_QUEUE_SIZE = 0x0c,
+    LEGACY_QUEUE_SELECT = 0x0e,
+    LEGACY_QUEUE_NOTIFY = 0x10,
+    LEGACY_STATUS = 0x12,
+    LEGACY_ISR = 0x13,
+    LEGACY_MSIX_CONFIG = 0x14, /* these two only while MSI-X is enabled */
+    LEGACY_MSIX_QUEUE = 0x16,
+    LEGACY_CONFIG = 0x14,
+    LEGACY_CONFIG_MSIX = 0x18,
+    LEGACY_PAGE_BYTES = 4096,
+
+    STATUS_ACKNOWLEDGE = 1,
+    STATUS_DRIVER = 2,
+    STATUS_DRIVER_OK = 4,
+    STATUS_FEATURES_OK = 8,
+    STATUS_NEEDS_RESET = 64,
+    STATUS_FAILED = 128,
+
+    ISR_QUEUE = 1,
+    ISR_CONFIG = 2,
+    VECTOR_NONE = 0xffff,
+
+    /* split rings (§4) */
+    DESC_ENTRY_BYTES = 16,
+    DESC_NEXT = 1,
+    DESC_WRITE = 2,
+    DESC_INDIRECT = 4,
+    AVAIL_NO_INTERRUPT = 1,
+    USED_NO_NOTIFY = 1,
+    INDIRECT_ENTRIES_MAX = 4096,
+
+    /* packet header (§6.1) */
+    HEADER_SHORT_BYTES = 10,
+    HEADER_LONG_BYTES = 12,
+    HEADER_NEEDS_CSUM = 1,
+    HEADER_DATA_VALID = 2,
+    HEADER_GSO_NONE = 0,
+    HEADER_GSO_TCPV4 = 1,
+    HEADER_GSO_TCPV6 = 4,
+    HEADER_GSO_ECN = 0x80,
+
+    /* device configuration (§2.4) */
+    CONFIG_MAC = 0,
+    CONFIG_STATUS = 6,
+    CONFIG_PAIRS = 8,
+    CONFIG_MTU = 10,
+    CONFIG_SPEED = 12,
+    CONFIG_DUPLEX = 16,
+    CONFIG_BYTES = 20,
+    CONFIG_LINK_UP = 1,
+    CONFIG_ANNOUNCE = 2,
+
+    /* control commands (virtio §5.1.6.5) */
+    CTRL_RX = 0,
+    CTRL_RX_PROMISC = 0,
+    CTRL_RX_ALLMULTI = 1,
+    CTRL_RX_ALLUNI = 2,
+    CTRL_RX_NOMULTI = 3,
+    CTRL_RX_NOUNI = 4,
+    CTRL_RX_NOBCAST = 5,
+    CTRL_MAC = 1,
+    CTRL_MAC_TABLE_SET = 0,
+    CTRL_MAC_ADDR_SET = 1,
+    CTRL_VLAN = 2,
+    CTRL_VLAN_ADD = 0,
+    CTRL_VLAN_DEL = 1,
+    CTRL_ANNOUNCE = 3,
+    CTRL_ANNOUNCE_ACK = 0,
+    CTRL_OK = 0,
+    CTRL_ERR = 1,
+};
+
+#define FEATURE(bit)     (UINT64_C(1) << (bit))
+#define F_CSUM           FEATURE(0)
+#define F_GUEST_CSUM     FEATURE(1)
+#define F_MTU            FEATURE(3)
+#define F_MAC            FEATURE(5)
+#define F_GUEST_TSO4     FEATURE(7)
+#define F_GUEST_TSO6     FEATURE(8)
+#define F_GUEST_ECN      FEATURE(9)
+#define F_HOST_TSO4      FEATURE(11)
+#define F_HOST_TSO6      FEATURE(12)
+#define F_HOST_ECN       FEATURE(13)
+#define F_MRG_RXBUF      FEATURE(15)
+#define F_STATUS         FEATURE(16)
+#define F_CTRL_VQ        FEATURE(17)
+#define F_CTRL_RX        FEATURE(18)
+#define F_CTRL_VLAN      FEATURE(19)
+#define F_CTRL_RX_EXTRA  FEATURE(20)
+#define F_GUEST_ANNOUNCE FEATURE(21)
+#define F_CTRL_MAC_ADDR  FEATURE(23)
+#define F_ANY_LAYOUT     FEATURE(27)
+#define F_INDIRECT_DESC  FEATURE(28)
+#define F_EVENT_IDX      FEATURE(29)
+#define F_VERSION_1      FEATURE(32)
+#define F_SPEED_DUPLEX   FEATURE(63)
+
+#endif
