@@ -108,6 +108,18 @@ const cases = [
       assert.deepEqual(await world.losses(), world.lossesAtStart);
     },
   },
+  {
+    name: "the driver sees the cable pulled and plugged in, and goes on", // last: frames may be lost
+    run: async ({ guest, nic }) => {
+      const carrier = (value) =>
+        guest.must(`until [ "$(cat /sys/class/net/eth0/carrier)" = ${value} ]; do sleep 0.1; done`);
+      nic.setLink(false);
+      await carrier(0);
+      nic.setLink(true);
+      await carrier(1);
+      assert.match(await guest.must("ping -c 1 10.0.2.2"), / 0% packet loss/);
+    },
+  },
 ];
 
 /** Registers all cases for one card. @param {Card} card */
