@@ -337,6 +337,25 @@ static void an_incomplete_datagram_is_forgotten_after_30_seconds(void **state)
     assert_int_equal(arrived(world), -1);
 }
 
+/* l2-extensions.md §4: the NAT never sends a frame above what the client accepts; a client cannot
+ * raise the proxy's own limit. */
+static void frames_fit_what_the_client_takes(void **state)
+{
+    struct nat_world *world = *state;
+    uint8_t data[1024] = {0};
+    uint32_t payload_bytes = 0;
+
+    assert_int_equal(nat_frame_limit(world->nat, 600), 586);
+    assert_int_equal(nat_frame_limit(world->nat, 9000), 586);
+    world_send_udp(world, 5000, world_server, 1234, "x", 1);
+    world_remote_sends(world, world_socket_to(world, world_server, 1234), data, sizeof data);
+    for (const struct world_frame *frame; (frame = world_next(world)) != NULL;) {
+        assert_true(frame->bytes <= 600);
+        payload_bytes += frame->bytes - (ETH_HEADER_BYTES + IPV4_HEADER_BYTES);
+    }
+    assert_int_equal(payload_bytes, UDP_HEADER_BYTES + sizeof data);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_leased, close_world)
@@ -355,6 +374,7 @@ int main(void)
         TEST(nothing_may_lie_behind_the_last_fragment),
         TEST(the_oldest_of_seventeen_datagrams_is_lost),
         TEST(an_incomplete_datagram_is_forgotten_after_30_seconds),
+        TEST(frames_fit_what_the_client_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

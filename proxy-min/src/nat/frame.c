@@ -56,7 +56,7 @@ uint8_t *nat_frame_begin(struct nat *nat, uint32_t bytes)
 {
     uint8_t *place;
 
-    if (bytes > nat->config->frame_max_bytes)
+    if (bytes > nat->frame_max_bytes)
         return NULL;
     return nat->host.frame_reserve(nat->host.context, bytes, 1, &place) == 1 ? place : NULL;
 }

@@ -20,8 +20,9 @@ struct nat {
     struct nat_metrics *metrics;
     uint64_t now_us; /* set at every public call; the only clock */
 
-    uint32_t mtu;   /* IP bytes to the guest: lan_mtu, less if frame_max_bytes demands it */
-    uint16_t ip_id; /* for fragments; whole datagrams have DF and id 0 (RFC 6864 §4.1) */
+    uint32_t frame_max_bytes; /* of a frame to the guest: tunnel limit, or the client's */
+    uint32_t mtu;             /* IP bytes to it: lan_mtu, less if frame_max_bytes demands it */
+    uint16_t ip_id;           /* for fragments; whole datagrams have DF and id 0 (RFC 6864 §4.1) */
 
     uint8_t guest_mac[ETH_ADDRESS_BYTES];
     bool guest_ready; /* leased, or seen using the lease address: TCP, UDP and ICMP are served */

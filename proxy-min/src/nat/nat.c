@@ -29,17 +29,26 @@ struct nat *nat_open(const struct nat_config *config, const struct nat_host *hos
     nat->config = config;
     nat->metrics = metrics;
     nat->now_us = now_us;
-    nat->mtu = config->lan_mtu;
-    if (config->frame_max_bytes < ETH_HEADER_BYTES + nat->mtu)
-        nat->mtu = config->frame_max_bytes > ETH_HEADER_BYTES + MTU_MIN
-                       ? config->frame_max_bytes - ETH_HEADER_BYTES
-                       : MTU_MIN; /* then frames above the limit are not sent at all */
+    nat->frame_max_bytes = config->frame_max_bytes;
+    nat_frame_limit(nat, config->frame_max_bytes);
     nat->ip_id = (uint16_t)host->random(host->context);
     if (nat_gateway_open(nat, host) && nat_tcp_open(nat) && nat_udp_open(nat) &&
         nat_dns_open(nat) && nat_reassembly_open(nat))
         return nat;
     nat_close(nat);
     return NULL;
+}
+
+uint32_t nat_frame_limit(struct nat *nat, uint32_t frame_max_bytes)
+{
+    if (frame_max_bytes < nat->frame_max_bytes)
+        nat->frame_max_bytes = frame_max_bytes;
+    nat->mtu = nat->config->lan_mtu;
+    if (nat->frame_max_bytes < ETH_HEADER_BYTES + nat->mtu)
+        nat->mtu = nat->frame_max_bytes > ETH_HEADER_BYTES + MTU_MIN
+                       ? nat->frame_max_bytes - ETH_HEADER_BYTES
+                       : MTU_MIN; /* then frames above the limit are not sent at all */
+    return nat->mtu;
 }
 
 void nat_close(struct nat *nat)

@@ -131,6 +131,13 @@ size_t nat_session_bytes(const struct nat_config *config);
 struct nat *nat_open(const struct nat_config *config, const struct nat_host *host,
                      struct nat_metrics *metrics, uint64_t now_us);
 
+/**
+ * The client takes frames of at most `frame_max_bytes`; a limit above the configured one changes
+ * nothing. Meant for the time before the first frame: MTU, DHCP option 26 and the MSS of flows
+ * that begin later follow it. Returns the LAN's MTU from now on.
+ */
+uint32_t nat_frame_limit(struct nat *nat, uint32_t frame_max_bytes);
+
 /** Closes every host socket (reset) and frees the tables. */
 void nat_close(struct nat *nat);
 

@@ -17,7 +17,7 @@ static bool raise_cap(struct session *session, uint32_t cap_bytes)
     return ws_in_raise(&session->in, cap_bytes);
 }
 
-static bool answer(struct session *session)
+static bool answer(struct session *session, uint32_t lan_mtu)
 {
     uint8_t wire[L2T_HEADER_BYTES + L2T_HELLO_MAX_BYTES];
     struct l2t_hello hello = l2t_hello_default();
@@ -25,7 +25,7 @@ static bool answer(struct session *session)
     hello.flags = L2T_HELLO_BATCH;
     hello.frame_max_bytes = session->limits.frame_max_bytes;
     hello.message_max_bytes = session->in.cap_bytes;
-    hello.lan_mtu = (uint16_t)session->env->config->nat.lan_mtu;
+    hello.lan_mtu = (uint16_t)lan_mtu;
     const int64_t bytes = l2t_hello_encode(wire, sizeof wire, &hello);
     return bytes > L2T_HEADER_BYTES &&
            session_send_control(session, L2T_HELLO, wire + L2T_HEADER_BYTES,
@@ -47,12 +47,13 @@ int session_hello(struct session *session, const uint8_t *payload, uint32_t payl
     if (!raise_cap(session, L2T_BATCH_MESSAGE_MAX))
         return 0; /* no answer: the client stays with the base protocol */
     session->limits.message_max_bytes = session->in.cap_bytes;
-    if (!answer(session)) {
+    /* §1, §4: its limit binds us from now on; what the guest is told to use fits into it. */
+    if (hello.frame_max_bytes < session->send_frame_max_bytes)
+        session->send_frame_max_bytes = hello.frame_max_bytes;
+    if (!answer(session, nat_frame_limit(session->client.nat, session->send_frame_max_bytes))) {
         session->verdict = VERDICT_BACKPRESSURE;
         return 0;
     }
-    if (hello.frame_max_bytes < session->send_frame_max_bytes)
-        session->send_frame_max_bytes = hello.frame_max_bytes;
     if ((hello.flags & L2T_HELLO_BATCH) != 0)
         session_batch_announced(session, hello.message_max_bytes);
     return 0;

@@ -1,0 +1,106 @@
+// A client that takes small frames only: spec/l2-extensions.md §1 (tag 1) and §4, with a download.
+import assert from "node:assert/strict";
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { test } from "node:test";
+import { ProxyProcess } from "../support/proxy.js";
+import { binary, frame, OPEN, RawTunnel } from "./raw.js";
+
+const LIMIT = 600;
+const GUEST_PORT = 40000;
+const ANNOUNCE = "ffffffffffff525400123456080600010800060400015254001234560a00020f";
+const GUEST = Buffer.from("0a00020f", "hex");
+const SITE = Buffer.from("cb00710a", "hex"); // 203.0.113.10
+const FIN = 1;
+const SYN = 2;
+const ACK = 16;
+
+function checksum(...parts) {
+  const bytes = Buffer.concat(parts);
+  let sum = 0;
+  for (let i = 0; i < bytes.length; i++) sum += i % 2 === 0 ? bytes[i] << 8 : bytes[i];
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return ~sum & 0xffff;
+}
+
+/** A segment of the guest's in an Ethernet frame. */
+function segment(flags, seq, ack, options = "") {
+  const extra = Buffer.from(options, "hex");
+  const tcp = Buffer.alloc(20 + extra.length);
+  tcp.writeUInt16BE(GUEST_PORT, 0);
+  tcp.writeUInt16BE(80, 2);
+  tcp.writeUInt32BE(seq >>> 0, 4);
+  tcp.writeUInt32BE(ack >>> 0, 8);
+  tcp[12] = (tcp.length / 4) << 4;
+  tcp[13] = flags;
+  tcp.writeUInt16BE(65535, 14);
+  extra.copy(tcp, 20);
+  const pseudo = Buffer.concat([GUEST, SITE, Buffer.from([0, 6, 0, tcp.length])]);
+  tcp.writeUInt16BE(checksum(pseudo, tcp), 16);
+  const ip = Buffer.from("4500000000004000400600000a00020fcb00710a", "hex");
+  ip.writeUInt16BE(20 + tcp.length, 2);
+  ip.writeUInt16BE(checksum(ip), 10);
+  return Buffer.concat([Buffer.from("0200000000015254001234560800", "hex"), ip, tcp]);
+}
+
+const message = (payload) => frame(2, Buffer.concat([Buffer.from("a2030000", "hex"), payload]));
+
+function parse(bytes) {
+  const ip = bytes.subarray(14, 14 + bytes.readUInt16BE(16));
+  const tcp = ip.subarray(20);
+  const head = (tcp[12] >> 4) * 4;
+  return { flags: tcp[13], seq: tcp.readUInt32BE(4), head, tcp, data: tcp.subarray(head) };
+}
+
+test("§1: a client that takes frames of 600 bytes gets its download, in such frames", async () => {
+  const page = randomBytes(300_000);
+  const server = createServer((socket) => {
+    socket.on("error", () => {}); // the guest leaves without a farewell
+    socket.end(page);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const proxy = await ProxyProcess.start({
+    ...OPEN,
+    AERO_L2_TCP_FORWARD: `203.0.113.10:80=127.0.0.1:${server.address().port}`,
+  });
+  const tunnel = await RawTunnel.open(proxy);
+  const nextTcp = async () => {
+    for (;;) {
+      const bytes = Buffer.from(await tunnel.message(), "hex").subarray(4);
+      assert.ok(bytes.length <= LIMIT, `a frame of ${bytes.length} bytes`);
+      if (bytes.readUInt16BE(12) === 0x0800) return parse(bytes);
+    }
+  };
+
+  tunnel.send(binary(`a2031000 01000000 0104 ${LIMIT.toString(16).padStart(8, "0")}`));
+  // §1: tag 6 is the MTU of the LAN this client gets.
+  assert.match(
+    await tunnel.message(),
+    new RegExp(`0602${(LIMIT - 14).toString(16).padStart(4, "0")}$`),
+  );
+  tunnel.send(binary(`a2030000 ${ANNOUNCE} 000000000000 0a00020f`));
+  tunnel.send(message(segment(SYN, 1000, 0, "020405b4")));
+  const answer = await nextTcp();
+  assert.equal(answer.flags, SYN | ACK);
+  assert.equal(answer.tcp.readUInt16BE(22), LIMIT - 14 - 40); // its MSS option
+
+  const hash = createHash("sha256");
+  let next = (answer.seq + 1) >>> 0;
+  tunnel.send(message(segment(ACK, 1001, next)));
+  for (let ended = false; !ended; ) {
+    const { flags, seq, data } = await nextTcp();
+    if (seq === next) {
+      hash.update(data);
+      ended = (flags & FIN) !== 0;
+      next = (next + data.length + (ended ? 1 : 0)) >>> 0;
+    }
+    tunnel.send(message(segment(ACK, 1001, next)));
+  }
+  assert.equal(hash.digest("hex"), createHash("sha256").update(page).digest("hex"));
+  const metrics = await proxy.metrics();
+  assert.equal(metrics.get("l2_frames_dropped_total"), 0);
+  tunnel.destroy();
+  assert.equal(await proxy.stop(), 0, proxy.output);
+  server.close();
+});
