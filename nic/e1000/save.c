@@ -192,7 +192,7 @@ static void save_packet_rest(struct snapshot_writer *writer, const struct e1000 
     context_pack(context, &packet->context);
     snapshot_field(writer, TAG_PACKET_CONTEXT, context, sizeof context);
     le16_put(rest + 2, packet->special);
-    le32_put(rest + 4, packet->segment);
+    le32_put(rest + 4, packet->held ? packet->segment : 0);
     snapshot_field(writer, TAG_PACKET_REST, rest, sizeof rest);
 }
 

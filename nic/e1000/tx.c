@@ -68,6 +68,7 @@ static bool packet_finish(struct e1000 *nic, struct tx_run *run)
         packet_end(nic, run);
         return true;
     }
+    nic->tx.segment = 0; /* only a held packet resumes */
     if (tx_emit(nic, run)) {
         packet_end(nic, run);
         return true;
