@@ -125,7 +125,7 @@ static void header_make(const struct virtio_net *nic, const uint8_t *frame, uint
     struct l4_view view;
 
     __builtin_memset(raw, 0, HEADER_LONG_BYTES);
-    if (mss != 0 && l4_find(&view, frame, bytes)) {
+    if (mss != 0 && l4_find(&view, frame, bytes) && bytes - view.l4 >= TCP_HEADER_BYTES) {
         raw[0] = HEADER_NEEDS_CSUM;
         raw[1] = view.version == 4 ? HEADER_GSO_TCPV4 : HEADER_GSO_TCPV6;
         le16_put(raw + 2, (uint16_t)(view.l4 + (frame[view.l4 + TCP_DATA_OFFSET_AT] >> 4) * 4u));
