@@ -1,0 +1,230 @@
+/* Identity, capabilities, common configuration, interrupts: spec/virtio-net.md §1-3. */
+#include "support/virtio_driver.h"
+
+#include <string.h>
+
+static uint32_t pci32(struct vdriver *d, uint32_t offset)
+{
+    return virtio_net_config_read(d->nic, offset, 4);
+}
+
+/* §1: the identity of each transport. */
+static void identity_of_each_transport(void **state)
+{
+    struct vdriver *d = *state;
+    struct virtio_net_config config = d->config;
+
+    assert_int_equal(pci32(d, PCI_VENDOR_ID), 0x10411af4);
+    assert_int_equal(pci32(d, PCI_SUBSYSTEM_VENDOR_ID), 0x00011af4);
+    assert_int_equal(pci32(d, PCI_REVISION_ID), 0x02000001);
+    assert_int_equal(pci32(d, PCI_INTERRUPT_LINE) >> 8, 1);
+    virtio_net_config_write(d->nic, PCI_BAR0, 4, UINT32_MAX);
+    virtio_net_config_write(d->nic, PCI_BAR0 + 4, 4, UINT32_MAX);
+    assert_int_equal(pci32(d, PCI_BAR0), 0xffffc004);
+    assert_int_equal(pci32(d, PCI_BAR0 + 4), 0xffffffff);
+    config.transport = VIRTIO_NET_TRANSITIONAL;
+    vdriver_power_on(d, &config);
+    assert_int_equal(pci32(d, PCI_VENDOR_ID), 0x10001af4);
+    assert_int_equal(pci32(d, PCI_REVISION_ID), 0x02000000);
+    assert_int_equal(pci32(d, PCI_BAR0 + 8), 1);
+    config.transport = VIRTIO_NET_LEGACY;
+    vdriver_power_on(d, &config);
+    assert_int_equal(pci32(d, PCI_VENDOR_ID), 0x10001af4);
+    assert_int_equal(pci32(d, PCI_BAR0), 0);
+    assert_int_equal(pci32(d, PCI_CAPABILITY_POINTER), 0);
+    assert_int_equal(pci32(d, PCI_COMMAND) >> 16 & PCI_STATUS_CAPABILITIES, 0);
+}
+
+/* §1.1: the bytes of the capability list, without MSI-X. */
+static void capabilities_are_the_worked_bytes(void **state)
+{
+    struct vdriver *d = *state;
+    const struct virtio_net_config config = d->config;
+
+    d->host.message = NULL;
+    vdriver_power_on(d, &config);
+    assert_int_equal(pci32(d, PCI_CAPABILITY_POINTER), 0x50);
+    assert_true((pci32(d, PCI_COMMAND) >> 16 & PCI_STATUS_CAPABILITIES) != 0);
+    const uint8_t *bytes = d->nic->pci.bytes;
+    vdriver_assert_hex(bytes + 0x50, "09 60 10 01 00 00 00 00 00 00 00 00 00 01 00 00");
+    vdriver_assert_hex(bytes + 0x60, "09 74 14 02 00 00 00 00 00 10 00 00 00 01 00 00 04 00 00 00");
+    vdriver_assert_hex(bytes + 0x74, "09 84 10 03 00 00 00 00 00 20 00 00 20 00 00 00");
+    vdriver_assert_hex(bytes + 0x84, "09 00 10 04 00 00 00 00 00 30 00 00 00 01 00 00");
+}
+
+/* §2: decoding off reads all ones; elsewhere reads 0; beyond the BAR all ones. */
+static void decoding_gates_every_access(void **state)
+{
+    struct vdriver *d = *state;
+
+    assert_int_equal(vdriver_get(d, 0x800, 4), 0);
+    assert_int_equal(vdriver_get(d, 0x3ffe, 4), 0xffffffff);
+    virtio_net_set_pci_command(d->nic, 0);
+    assert_int_equal(vdriver_get(d, COMMON_NUM_QUEUES, 2), 0xffff);
+    vdriver_put(d, COMMON_DEVICE_STATUS, 1, 1);
+    virtio_net_set_pci_command(d->nic, PCI_COMMAND_MEMORY);
+    assert_int_equal(vdriver_get(d, COMMON_DEVICE_STATUS, 1), 0);
+}
+
+/* §3: exactly these bits in the contract profile. */
+static void contract_offers_exactly_its_bits(void **state)
+{
+    struct vdriver *d = *state;
+
+    assert_int_equal(vdriver_offered(d), UINT64_C(0x0000000110010020));
+    assert_int_equal(vdriver_get(d, COMMON_NUM_QUEUES, 2), 2);
+    vdriver_put(d, COMMON_DEVICE_FEATURE_SELECT, 4, 2);
+    assert_int_equal(vdriver_get(d, COMMON_DEVICE_FEATURE, 4), 0);
+}
+
+/* §3, choices.md: a bit that was not offered, or no VERSION_1: FEATURES_OK does not stick. */
+static void features_ok_is_refused(void **state)
+{
+    struct vdriver *d = *state;
+
+    assert_int_equal(vdriver_negotiate(d, F_VERSION_1 | FEATURE(34)) & STATUS_FEATURES_OK, 0);
+    assert_int_equal(d->nic->negotiated, 0);
+    assert_int_equal(vdriver_negotiate(d, F_MAC) & STATUS_FEATURES_OK, 0);
+    assert_true((vdriver_negotiate(d, F_VERSION_1 | F_MAC) & STATUS_FEATURES_OK) != 0);
+    vdriver_put(d, COMMON_DRIVER_FEATURE_SELECT, 4, 0);
+    vdriver_put(d, COMMON_DRIVER_FEATURE, 4, 0); /* too late */
+    assert_int_equal(vdriver_get(d, COMMON_DRIVER_FEATURE, 4), F_MAC);
+    vdriver_put(d, COMMON_DEVICE_STATUS, 1, 0);
+    vdriver_put(d, COMMON_DRIVER_FEATURE_SELECT, 4, 0);
+    assert_int_equal(vdriver_get(d, COMMON_DRIVER_FEATURE, 4), 0); /* choices.md */
+}
+
+/* §2: accesses of any width; fields keep the bytes an access does not cover. */
+static void accesses_of_any_width(void **state)
+{
+    struct vdriver *d = *state;
+
+    vdriver_put(d, COMMON_QUEUE_SELECT, 1, 1);
+    vdriver_put(d, COMMON_QUEUE_DESC + 1, 1, 0xab);
+    vdriver_put(d, COMMON_QUEUE_DESC + 4, 2, 0x1234);
+    assert_int_equal(vdriver_get(d, COMMON_QUEUE_DESC, 4), 0xab00);
+    assert_int_equal(vdriver_get(d, COMMON_QUEUE_DESC + 4, 4), 0x1234);
+    assert_int_equal(vdriver_get(d, COMMON_QUEUE_NOTIFY_OFF, 2), 1);
+    vdriver_put(d, COMMON_QUEUE_SELECT, 2, 3);
+    assert_int_equal(vdriver_get(d, COMMON_QUEUE_SIZE, 2), 0);
+    vdriver_put(d, COMMON_QUEUE_DESC, 4, 0x77);
+    assert_int_equal(vdriver_get(d, COMMON_QUEUE_DESC, 4), 0);
+}
+
+/* §4: a queue whose parts are misaligned stays off. */
+static void misaligned_rings_stay_off(void **state)
+{
+    struct vdriver *d = *state;
+
+    vdriver_put(d, COMMON_QUEUE_DESC, 4, 0x1008);
+    vdriver_put(d, COMMON_QUEUE_AVAIL, 4, 0x2000);
+    vdriver_put(d, COMMON_QUEUE_USED, 4, 0x3000);
+    vdriver_put(d, COMMON_QUEUE_ENABLE, 2, 1);
+    assert_int_equal(vdriver_get(d, COMMON_QUEUE_ENABLE, 2), 0);
+    vdriver_put(d, COMMON_QUEUE_DESC, 4, 0x1000);
+    vdriver_put(d, COMMON_QUEUE_DESC + 4, 4, 0xffffffff);
+    vdriver_put(d, COMMON_QUEUE_ENABLE, 2, 1);
+    assert_int_equal(vdriver_get(d, COMMON_QUEUE_ENABLE, 2), 1); /* high memory is fine */
+    vdriver_put(d, COMMON_QUEUE_DESC, 4, 0x5000);
+    assert_int_equal(vdriver_get(d, COMMON_QUEUE_DESC, 4), 0x1000); /* in use */
+}
+
+/* §2.1: queue_size is read-only in the contract; others may make a queue smaller. */
+static void queue_size_by_profile(void **state)
+{
+    struct vdriver *d = *state;
+
+    vdriver_put(d, COMMON_QUEUE_SIZE, 2, 64);
+    assert_int_equal(vdriver_get(d, COMMON_QUEUE_SIZE, 2), 64);
+    vdriver_put(d, COMMON_QUEUE_SIZE, 2, 48);
+    vdriver_put(d, COMMON_QUEUE_SIZE, 2, 512);
+    assert_int_equal(vdriver_get(d, COMMON_QUEUE_SIZE, 2), 64);
+    const struct virtio_net_config contract = {.profile = VIRTIO_NET_CONTRACT};
+    vdriver_power_on(d, &contract);
+    vdriver_put(d, COMMON_QUEUE_SIZE, 2, 64);
+    assert_int_equal(vdriver_get(d, COMMON_QUEUE_SIZE, 2), 256);
+}
+
+/* §2.4: the worked bytes of the device configuration; a link change shows there. */
+static void device_configuration(void **state)
+{
+    struct vdriver *d = *state;
+    uint8_t have[12];
+
+    for (uint32_t i = 0; i < sizeof have; i++)
+        have[i] = (uint8_t)vdriver_get(d, REGION_DEVICE + i, 1);
+    vdriver_assert_hex(have, "02 00 00 00 00 01 01 00 01 00 00 00");
+    vdriver_put(d, REGION_DEVICE, 4, 0x12345678);
+    assert_int_equal(vdriver_get(d, REGION_DEVICE, 4), 2);
+    virtio_net_set_link(d->nic, false);
+    assert_int_equal(vdriver_get(d, REGION_DEVICE + CONFIG_STATUS, 2), 0);
+    assert_int_equal(vdriver_get(d, COMMON_CONFIG_GENERATION, 1), 1);
+    assert_true(d->irq);
+    assert_int_equal(vdriver_get(d, REGION_ISR, 1), ISR_CONFIG); /* choices.md: bit 1 only */
+    assert_false(d->irq);
+    assert_int_equal(vdriver_get(d, REGION_ISR, 1), 0);
+    virtio_net_set_link(d->nic, false);
+    assert_int_equal(vdriver_get(d, COMMON_CONFIG_GENERATION, 1), 1);
+}
+
+/* §2.3: the line is gated by INTx disable, the pending state is kept. */
+static void intx_disable_keeps_the_cause(void **state)
+{
+    struct vdriver *d = *state;
+
+    virtio_net_set_link(d->nic, false);
+    assert_true(d->irq);
+    virtio_net_set_pci_command(d->nic, PCI_COMMAND_MEMORY | PCI_COMMAND_INTX_DISABLE);
+    assert_false(d->irq);
+    virtio_net_set_pci_command(d->nic, PCI_COMMAND_MEMORY);
+    assert_true(d->irq);
+    vdriver_put(d, COMMON_DEVICE_STATUS, 1, 0); /* reset drops line and ISR */
+    assert_false(d->irq);
+    assert_int_equal(vdriver_get(d, REGION_ISR, 1), 0);
+}
+
+/* §2.3: with MSI-X only messages; a masked vector pends and is delivered on unmask. */
+static void msix_messages_and_pending_bits(void **state)
+{
+    struct vdriver *d = *state;
+    uint64_t address;
+    uint32_t data;
+
+    assert_int_equal(vdriver_get(d, COMMON_MSIX_CONFIG, 2), 0xffff);
+    virtio_net_config_write(d->nic, CAP_MSIX + 2, 2, 0x8000);
+    vdriver_start(d, vdriver_offered(d));
+    vdriver_put(d, COMMON_MSIX_CONFIG, 2, 7); /* out of range */
+    assert_int_equal(vdriver_get(d, COMMON_MSIX_CONFIG, 2), 0xffff);
+    vdriver_put(d, COMMON_MSIX_CONFIG, 2, 1);
+    vdriver_put(d, REGION_MSIX_TABLE + 16, 4, 0xfee00000);
+    vdriver_put(d, REGION_MSIX_TABLE + 24, 4, 0x41);
+    virtio_net_set_link(d->nic, false);
+    assert_int_equal(d->messages[1], 0); /* masked after power-on */
+    assert_int_equal(vdriver_get(d, REGION_MSIX_PENDING, 4), 2);
+    vdriver_put(d, REGION_MSIX_TABLE + 28, 4, 0);
+    assert_int_equal(d->messages[1], 1);
+    assert_int_equal(vdriver_get(d, REGION_MSIX_PENDING, 4), 0);
+    assert_int_equal(d->irq_edges, 0);
+    assert_true(virtio_net_msix_message(d->nic, 1, &address, &data));
+    assert_int_equal(address, 0xfee00000);
+    assert_int_equal(data, 0x41);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define T(name, setup) cmocka_unit_test_setup_teardown(name, setup, vdriver_teardown)
+        T(identity_of_each_transport, vdriver_setup),
+        T(capabilities_are_the_worked_bytes, vdriver_setup),
+        T(decoding_gates_every_access, vdriver_setup),
+        T(contract_offers_exactly_its_bits, vdriver_setup_contract),
+        T(features_ok_is_refused, vdriver_setup),
+        T(accesses_of_any_width, vdriver_setup),
+        T(misaligned_rings_stay_off, vdriver_setup),
+        T(queue_size_by_profile, vdriver_setup),
+        T(device_configuration, vdriver_setup_contract),
+        T(intx_disable_keeps_the_cause, vdriver_setup_standard),
+        T(msix_messages_and_pending_bits, vdriver_setup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
