@@ -1,6 +1,7 @@
 #include "tcp.h"
 
-#include <stdlib.h>
+#include "pages.h"
+
 #include <string.h>
 
 enum {
@@ -44,7 +45,7 @@ size_t nat_tcp_bytes(const struct nat_config *config)
 
 bool nat_tcp_open(struct nat *nat)
 {
-    struct nat_tcp *tcp = calloc(1, sizeof *tcp);
+    struct nat_tcp *tcp = pages_alloc(1, sizeof *tcp);
 
     if (tcp == NULL)
         return false;
@@ -53,12 +54,11 @@ bool nat_tcp_open(struct nat *nat)
     tcp->flow_max = flow_max(nat->config);
     tcp->block_max = block_max(nat->config);
     tcp->bucket_mask = bucket_count(tcp->flow_max) - 1;
-    /* calloc() of so much is zero pages of the kernel: real only once touched. */
-    tcp->flows = calloc((size_t)tcp->flow_max + 1, sizeof *tcp->flows);
-    tcp->heap = calloc((size_t)tcp->flow_max + 1, sizeof *tcp->heap);
-    tcp->buckets = calloc((size_t)tcp->bucket_mask + 1, sizeof *tcp->buckets);
-    tcp->blocks = calloc((size_t)tcp->block_max + 1, sizeof *tcp->blocks);
-    tcp->block_data = calloc(tcp->block_max, TCP_BLOCK_BYTES);
+    tcp->flows = pages_alloc((size_t)tcp->flow_max + 1, sizeof *tcp->flows);
+    tcp->heap = pages_alloc((size_t)tcp->flow_max + 1, sizeof *tcp->heap);
+    tcp->buckets = pages_alloc((size_t)tcp->bucket_mask + 1, sizeof *tcp->buckets);
+    tcp->blocks = pages_alloc((size_t)tcp->block_max + 1, sizeof *tcp->blocks);
+    tcp->block_data = pages_alloc(tcp->block_max, TCP_BLOCK_BYTES);
     if (tcp->flows == NULL || tcp->heap == NULL || tcp->buckets == NULL || tcp->blocks == NULL ||
         tcp->block_data == NULL) {
         nat_tcp_close(nat);
@@ -82,12 +82,12 @@ void nat_tcp_close(struct nat *nat)
                 tcp_flow_free(tcp, &tcp->flows[id], true);
         }
     }
-    free(tcp->flows);
-    free(tcp->heap);
-    free(tcp->buckets);
-    free(tcp->blocks);
-    free(tcp->block_data);
-    free(tcp);
+    pages_free(tcp->flows, (size_t)tcp->flow_max + 1, sizeof *tcp->flows);
+    pages_free(tcp->heap, (size_t)tcp->flow_max + 1, sizeof *tcp->heap);
+    pages_free(tcp->buckets, (size_t)tcp->bucket_mask + 1, sizeof *tcp->buckets);
+    pages_free(tcp->blocks, (size_t)tcp->block_max + 1, sizeof *tcp->blocks);
+    pages_free(tcp->block_data, tcp->block_max, TCP_BLOCK_BYTES);
+    pages_free(tcp, 1, sizeof *tcp);
     nat->tcp = NULL;
 }
 
