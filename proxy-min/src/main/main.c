@@ -1,4 +1,5 @@
 /* main.c - start, ready lines, signals, graceful shutdown (spec/l2-proxy.md §1). */
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,10 @@
 #include "loop/worker.h"
 #include "metrics/metrics.h"
 
-enum { EXIT_USAGE = 2 };
+enum {
+    EXIT_USAGE = 2,
+    MMAP_THRESHOLD_BYTES = 64 * 1024,
+};
 
 struct program {
     struct config config;
@@ -34,6 +38,16 @@ static void raise_descriptor_limit(void)
         return;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* mallopt(3): once a large block was freed, the C library raises its threshold and serves the next
+ * one from the heap. A tunnel's buffers are sized for its busiest moment and must stay pages of
+ * their own, real only as far as they are used. Setting the threshold keeps it in place. */
+static void keep_large_blocks_apart(void)
+{
+#ifdef M_MMAP_THRESHOLD
+    mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
+#endif
 }
 
 static void end(struct program *program)
@@ -132,6 +146,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "aero-l2-proxy: warning: no authentication, everybody may open tunnels\n");
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
+    keep_large_blocks_apart();
     uv_loop_init(&program.loop);
     if (!start(&program))
         return EXIT_FAILURE;

@@ -36,13 +36,14 @@ struct stream {
 struct nat_gateway {
     struct nat_host host; /* the real one */
     uint32_t count;
-    struct stream streams[STREAMS_MAX];
+    struct stream *streams; /* [STREAMS_MAX] */
     uint8_t (*replies)[REPLY_ROOM_BYTES];
 };
 
 size_t nat_gateway_bytes(void)
 {
-    return sizeof(struct nat_gateway) + (size_t)STREAMS_MAX * REPLY_ROOM_BYTES;
+    return sizeof(struct nat_gateway) +
+           (size_t)STREAMS_MAX * (sizeof(struct stream) + REPLY_ROOM_BYTES);
 }
 
 static int handle_of(const struct nat_gateway *gateway, const struct stream *stream)
@@ -340,6 +341,7 @@ bool nat_gateway_open(struct nat *nat, const struct nat_host *host)
         return false;
     nat->gateway = gateway;
     gateway->host = *host;
+    gateway->streams = pages_alloc(STREAMS_MAX, sizeof *gateway->streams);
     gateway->replies = pages_alloc(STREAMS_MAX, sizeof *gateway->replies);
     nat->host = (struct nat_host){
         .context = nat,
@@ -360,13 +362,15 @@ bool nat_gateway_open(struct nat *nat, const struct nat_host *host)
         .dns_query = dns_query,
         .random = random_bits,
     };
-    return gateway->replies != NULL;
+    return gateway->streams != NULL && gateway->replies != NULL;
 }
 
 void nat_gateway_close(struct nat *nat)
 {
-    if (nat->gateway != NULL)
+    if (nat->gateway != NULL) {
+        pages_free(nat->gateway->streams, STREAMS_MAX, sizeof *nat->gateway->streams);
         pages_free(nat->gateway->replies, STREAMS_MAX, sizeof *nat->gateway->replies);
+    }
     free(nat->gateway);
 }
 
