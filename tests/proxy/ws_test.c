@@ -84,7 +84,7 @@ static void lengths_of_every_encoding(void **state)
         wire.used = 0;
         client_frame(&wire, WS_BINARY, true, pattern(), lengths[i]);
         uint8_t *copy = guarded_copy(wire.bytes, wire.used); /* a byte too far crashes */
-        assert_true(ws_in_init(&in, CAP));
+        ws_in_init(&in, CAP);
         assert_int_equal(ws_next(&in, copy, wire.used, &used, &event), WS_MESSAGE);
         assert_int_equal(used, wire.used);
         assert_int_equal(event.opcode, WS_BINARY);
@@ -116,7 +116,7 @@ static void stream_cut_anywhere_gives_the_same_messages(void **state)
         size_t at = 0;
 
         memcpy(bytes, wire.bytes, wire.used);
-        assert_true(ws_in_init(&in, CAP));
+        ws_in_init(&in, CAP);
         for (int half = 0; half < 2; half++) {
             const size_t end = half == 0 ? cut : wire.used;
             struct ws_event event;
@@ -188,7 +188,7 @@ static void malformed_frames_and_their_codes(void **state)
         size_t bytes, used;
         uint8_t *wire = vector_bytes(cases[i].hex, &bytes);
 
-        assert_true(ws_in_init(&in, CAP));
+        ws_in_init(&in, CAP);
         for (size_t given = 0; given < bytes; given++) /* one byte fewer is not enough yet */
             assert_int_equal(ws_next(&in, wire, given, &used, &event), WS_NEED_MORE);
         if (ws_next(&in, wire, bytes, &used, &event) != WS_FAIL || event.code != cases[i].code)
@@ -220,7 +220,7 @@ static void fragments_are_bounded_by_the_cap(void **state)
     size_t used;
 
     (void)state;
-    assert_true(ws_in_init(&in, 100));
+    ws_in_init(&in, 100);
     wire.used = 0;
     client_frame(&wire, WS_BINARY, false, pattern(), 60);
     client_frame(&wire, WS_CONTINUATION, true, pattern(), 40);

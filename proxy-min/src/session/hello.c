@@ -1,21 +1,6 @@
 /* hello.c - a client announces its extensions and is told ours (spec/l2-extensions.md §1). */
-#include <stdlib.h>
-
-#include "session/internal.h"
 #include "tunnel/hello.h"
-
-/* From now on messages may be as long as our tag 2 says. False: memory ran out. */
-static bool raise_cap(struct session *session, uint32_t cap_bytes)
-{
-    if (cap_bytes <= session->in.cap_bytes)
-        return true;
-    uint8_t *partial = realloc(session->partial, cap_bytes + WS_HEADER_MAX_BYTES);
-    if (partial == NULL)
-        return false;
-    session->partial = partial;
-    session->partial_max_bytes = cap_bytes + WS_HEADER_MAX_BYTES;
-    return ws_in_raise(&session->in, cap_bytes);
-}
+#include "session/internal.h"
 
 static bool answer(struct session *session, uint32_t lan_mtu)
 {
@@ -44,7 +29,8 @@ int session_hello(struct session *session, const uint8_t *payload, uint32_t payl
     if (session->hello_received)
         return L2T_ERR_HELLO_AGAIN;
     session->hello_received = true;
-    if (!raise_cap(session, L2T_BATCH_MESSAGE_MAX))
+    /* From now on messages may be as long as our tag 2 says. */
+    if (!ws_in_raise(&session->in, L2T_BATCH_MESSAGE_MAX))
         return 0; /* no answer: the client stays with the base protocol */
     session->limits.message_max_bytes = session->in.cap_bytes;
     /* §1, §4: its limit binds us from now on; what the guest is told to use fits into it. */

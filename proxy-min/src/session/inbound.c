@@ -1,5 +1,6 @@
 /* inbound.c - from the client: one read, all its messages, one nat_flush() (§t3-§t6, §p4). */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -149,13 +150,31 @@ static void take_control(struct session *session, const struct ws_event *event)
     }
 }
 
+/* Of the exact size: ws_next() refuses a frame above the cap at its header, so that is the bound,
+ * and a client between two frames costs nothing. */
 static void keep_partial(struct session *session, const uint8_t *data, size_t bytes)
 {
-    /* ws_next() refuses a frame above the cap at its header, so what is left always fits. */
-    if (bytes > session->partial_max_bytes)
-        bytes = 0;
+    if (bytes == 0)
+        return;
+    session->partial = malloc(bytes);
+    if (session->partial == NULL) {
+        session->verdict = VERDICT_BROKEN;
+        return;
+    }
     memcpy(session->partial, data, bytes);
     session->partial_bytes = (uint32_t)bytes;
+}
+
+size_t session_take_partial(struct session *session)
+{
+    const size_t bytes = session->partial_bytes;
+
+    if (bytes != 0)
+        memcpy(session->env->read_buffer, session->partial, bytes);
+    free(session->partial);
+    session->partial = NULL;
+    session->partial_bytes = 0;
+    return bytes;
 }
 
 void session_feed(struct session *session, uint8_t *data, size_t bytes)
@@ -166,7 +185,6 @@ void session_feed(struct session *session, uint8_t *data, size_t bytes)
     enum ws_result result = WS_PROGRESS;
     size_t at = 0;
 
-    session->partial_bytes = 0;
     session->last_inbound_us = now_us;
     while (!session->discard_only && !session->peer_closed) {
         struct ws_event event;
@@ -201,7 +219,7 @@ void session_feed(struct session *session, uint8_t *data, size_t bytes)
 void session_readable(struct session *session)
 {
     uint8_t *buffer = session->env->read_buffer;
-    const size_t kept = session->partial_bytes;
+    size_t kept = session->partial_bytes; /* moved there once something came */
     const ssize_t got = recv(session->fd, buffer + kept, SESSION_READ_BYTES - kept, 0);
 
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
@@ -211,6 +229,6 @@ void session_readable(struct session *session)
         return;
     }
     metric_add(&session->env->metrics->ws_reads, 1);
-    memcpy(buffer, session->partial, kept);
+    kept = session_take_partial(session);
     session_feed(session, buffer, kept + (size_t)got);
 }

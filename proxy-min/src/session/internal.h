@@ -45,8 +45,8 @@ struct session {
     struct ws_in in;
     struct ws_out out;
     struct l2t_limits limits;
-    uint8_t *partial; /* the beginning of a frame, between two reads */
-    uint32_t partial_bytes, partial_max_bytes;
+    uint8_t *partial; /* the beginning of a frame, between two reads; NULL: none */
+    uint32_t partial_bytes;
     bool peer_closed;   /* its close frame came */
     bool discard_only;  /* parsing failed: whatever comes is thrown away */
     bool write_blocked; /* the kernel took less than it was offered */
@@ -98,6 +98,8 @@ void session_close(struct session *session, uint16_t error_code, uint16_t close_
 void session_end(struct session *session);
 
 /* inbound.c */
+/* Moves what the last read left over to the front of the read buffer; its bytes. */
+size_t session_take_partial(struct session *session);
 void session_readable(struct session *session);
 void session_feed(struct session *session, uint8_t *data, size_t bytes);
 

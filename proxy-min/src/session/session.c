@@ -56,10 +56,8 @@ static bool allocate(struct session *session)
     const uint32_t cap_bytes = transport_cap_bytes(&session->limits);
     struct nat_host ops = {.context = &session->client};
 
-    session->partial_max_bytes = cap_bytes + WS_HEADER_MAX_BYTES;
-    session->partial = malloc(session->partial_max_bytes);
-    if (session->partial == NULL || !ws_in_init(&session->in, cap_bytes) ||
-        !ws_out_init(&session->out, config->ws_send_buffer, cap_bytes))
+    ws_in_init(&session->in, cap_bytes);
+    if (!ws_out_init(&session->out, config->ws_send_buffer, cap_bytes))
         return false;
     host_bind(session->env->host, &session->client, &ops);
     session_bind_frames(session, &ops);
@@ -108,11 +106,11 @@ struct session *session_open(const struct session_env *env, int fd, const uint8_
 
     for (size_t at = 0; at < extra_bytes && session->state == SESSION_OPEN;) {
         /* The head buffer of the listener is smaller than the read buffer; see http/. */
-        const size_t room = SESSION_READ_BYTES - session->partial_bytes;
+        const size_t kept = session_take_partial(session);
+        const size_t room = SESSION_READ_BYTES - kept;
         const size_t bytes = extra_bytes - at < room ? extra_bytes - at : room;
-        memcpy(env->read_buffer + session->partial_bytes, extra + at, bytes);
-        memcpy(env->read_buffer, session->partial, session->partial_bytes);
-        session_feed(session, env->read_buffer, session->partial_bytes + bytes);
+        memcpy(env->read_buffer + kept, extra + at, bytes);
+        session_feed(session, env->read_buffer, kept + bytes);
         at += bytes;
     }
     session_touch(session);

@@ -22,11 +22,9 @@ enum {
     MASK_BYTES = 4,
 };
 
-bool ws_in_init(struct ws_in *in, uint32_t cap_bytes)
+void ws_in_init(struct ws_in *in, uint32_t cap_bytes)
 {
     *in = (struct ws_in){.cap_bytes = cap_bytes};
-    in->assembly = malloc(cap_bytes != 0 ? cap_bytes : 1);
-    return in->assembly != NULL;
 }
 
 void ws_in_free(struct ws_in *in)
@@ -39,10 +37,12 @@ bool ws_in_raise(struct ws_in *in, uint32_t cap_bytes)
 {
     if (cap_bytes <= in->cap_bytes)
         return true;
-    uint8_t *larger = realloc(in->assembly, cap_bytes);
-    if (larger == NULL)
-        return false;
-    in->assembly = larger;
+    if (in->assembly != NULL) {
+        uint8_t *larger = realloc(in->assembly, cap_bytes);
+        if (larger == NULL)
+            return false;
+        in->assembly = larger;
+    }
     in->cap_bytes = cap_bytes;
     return true;
 }
@@ -166,6 +166,10 @@ static enum ws_result take_data(struct ws_in *in, const struct header *header, u
     *event = (struct ws_event){.opcode = header->opcode, .data = data, .bytes = bytes};
 
     if (header->opcode == WS_CONTINUATION || !header->fin) {
+        if (in->assembly == NULL)
+            in->assembly = malloc(in->cap_bytes != 0 ? in->cap_bytes : 1);
+        if (in->assembly == NULL)
+            return fail(in, event, WS_CODE_INTERNAL, "out of memory");
         if (header->opcode != WS_CONTINUATION)
             in->assembling = header->opcode;
         memcpy(in->assembly + in->assembled_bytes, data, bytes);

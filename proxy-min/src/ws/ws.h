@@ -2,9 +2,10 @@
  * ws.h - the server's half of RFC 6455: bytes in, messages out; messages in, bytes out. No I/O.
  *
  * Source   RFC 6455; every § below is a section of it.
- * Memory   struct ws_in and struct ws_out belong to the caller. Their buffers are allocated at
- *          init (and once more by ws_in_raise()), never on the data path. Messages that arrived
- *          unfragmented are unmasked where they lie in the caller's read buffer and borrowed.
+ * Memory   struct ws_in and struct ws_out belong to the caller. The queue is allocated at init,
+ *          the assembly with the first fragmented message, which most clients never send.
+ *          Messages that arrived unfragmented are unmasked where they lie in the caller's read
+ *          buffer and borrowed.
  * Threads  None of its own; one owner at a time.
  * Hostile  Any byte sequence ends in a message or in WS_FAIL with the close code it deserves.
  */
@@ -35,6 +36,7 @@ enum ws_close_code {
     WS_CODE_BAD_DATA = 1007,
     WS_CODE_POLICY = 1008,
     WS_CODE_TOO_BIG = 1009,
+    WS_CODE_INTERNAL = 1011,
 };
 
 enum {
@@ -64,14 +66,13 @@ struct ws_event {
 
 struct ws_in {
     uint32_t cap_bytes; /* largest message */
-    uint8_t *assembly;  /* cap_bytes, for fragmented messages */
+    uint8_t *assembly;  /* cap_bytes, for fragmented messages; NULL until one comes */
     uint32_t assembled_bytes;
     uint8_t assembling; /* opcode of the message being assembled, 0: none */
     bool failed;
 };
 
-/** Returns false when memory ran out. */
-bool ws_in_init(struct ws_in *in, uint32_t cap_bytes);
+void ws_in_init(struct ws_in *in, uint32_t cap_bytes);
 void ws_in_free(struct ws_in *in);
 /** A larger cap from now on. Returns false, and keeps the old one, when memory ran out. */
 bool ws_in_raise(struct ws_in *in, uint32_t cap_bytes);
