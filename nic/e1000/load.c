@@ -334,6 +334,10 @@ static void apply_packet(struct e1000 *nic, const struct loaded *in)
         .context = in->packet_context != NULL ? context_unpack(in->packet_context)
                                               : nic->contexts[(in->cmd & TXD_CMD_TSE) != 0],
     };
+    if (in->packet_rest != NULL) {
+        packet->started = packet->kind == TX_ADVANCED && in->packet_rest[1] != 0;
+        packet->special = le16_get(in->packet_rest + 2);
+    }
     if (packet->kind == TX_NONE || packet->drop)
         return;
     packet->gathered = in->gather != NULL ? in->gather_bytes : kept_bytes;
@@ -342,8 +346,6 @@ static void apply_packet(struct e1000 *nic, const struct loaded *in)
         __builtin_memcpy(nic->gather, in->gather, in->gather_bytes);
     if (in->packet_rest != NULL) {
         packet->held = in->packet_rest[0] != 0;
-        packet->started = packet->kind == TX_ADVANCED && in->packet_rest[1] != 0;
-        packet->special = le16_get(in->packet_rest + 2);
         packet->segment = le32_get(in->packet_rest + 4) % (TX_SEGMENTS_MAX + 1);
     }
     if (!packet->held)

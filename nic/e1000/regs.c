@@ -167,8 +167,7 @@ static const struct reg_row *row_at(const struct e1000 *nic, uint32_t offset)
 
 void regs_init(struct e1000 *nic)
 {
-    for (uint32_t i = 0; i < sizeof nic->row_of; i++)
-        nic->row_of[i] = ROW_NONE;
+    __builtin_memset(nic->row_of, ROW_NONE, sizeof nic->row_of);
     for (uint32_t i = 0; i < ROW_COUNT; i++) {
         for (uint32_t word = 0; word < rows[i].words; word++)
             nic->row_of[rows[i].offset / 4 + word] = (uint8_t)i;
@@ -203,8 +202,7 @@ void regs_reset(struct e1000 *nic)
 {
     const uint32_t link = reg_get(nic, E1000_STATUS) & STATUS_LU; /* survives (§9) */
 
-    for (uint32_t i = 0; i < REG_BYTES / 4; i++)
-        nic->regs[i] = 0;
+    __builtin_memset(nic->regs, 0, sizeof nic->regs);
     for (uint32_t i = 0; i < ROW_COUNT; i++)
         reg_put(nic, rows[i].offset, rows[i].reset);
     reg_put(nic, E1000_STATUS, reg_get(nic, E1000_STATUS) | link);
