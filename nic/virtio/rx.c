@@ -306,7 +306,8 @@ void vnet_rx_poll(struct virtio_net *nic)
             break;
         frame_queue_pop(&nic->rx_queue); /* delivered, or nothing can ever take it */
     }
-    if (nic->held_count > 0 && vnet_running(nic))
+    /* Buffers are at hand: whoever is out of them asks for kicks again. */
+    if ((nic->held_count > 0 || queue->avail_seen != queue->next_avail) && vnet_running(nic))
         vnet_queue_quiet(nic, queue);
     vnet_queue_publish(nic, queue);
 }
