@@ -67,6 +67,7 @@ static int setup(void **state)
     w.backend.spare = w.spare;
     w.backend.spare_bytes = SPARE_BYTES;
     w.backend.frame_max_bytes = FRAME_MAX;
+    w.backend.waiting_max = BACKEND_UNBOUNDED;
     *state = &w;
     return 0;
 }
@@ -128,6 +129,23 @@ static void full_drops_the_newest_frame(void **state)
     assert_int_equal(ring_pop(&w->tunnel_tx, got, sizeof got), 28);
     assert_int_equal(got[0], 2);
     assert_int_equal(ring_pop(&w->tunnel_tx, got, sizeof got), RING_ERR_EMPTY);
+}
+
+/* e1000.md §7: stop processing descriptors while the host queue is full. */
+static void a_bound_on_waiting_frames_keeps_the_next_one_in_the_card(void **state)
+{
+    struct world *w = *state;
+    uint8_t got[RING_BYTES];
+
+    w->backend.waiting_max = 1;
+    send(w, 1, 20);
+    assert_null(backend_frame_begin(&w->backend, 20));
+    assert_int_equal(w->backend.stats.tx_dropped_full, 0);
+    assert_int_equal(backend_take(&w->backend, got, sizeof got), 20);
+    assert_int_equal(backend_take(&w->backend, got, sizeof got), RING_ERR_EMPTY);
+    send(w, 2, 20);
+    assert_int_equal(backend_take(&w->backend, got, sizeof got), 20);
+    assert_int_equal(got[0], 2);
 }
 
 static void room_made_in_time_saves_the_frame(void **state)
@@ -233,6 +251,7 @@ int main(void)
         cmocka_unit_test_setup(a_sent_frame_is_in_net_tx, setup),
         cmocka_unit_test_setup(a_frame_never_ended_leaves_no_trace, setup),
         cmocka_unit_test_setup(full_drops_the_newest_frame, setup),
+        cmocka_unit_test_setup(a_bound_on_waiting_frames_keeps_the_next_one_in_the_card, setup),
         cmocka_unit_test_setup(room_made_in_time_saves_the_frame, setup),
         cmocka_unit_test_setup(oversize_is_counted_by_itself, setup),
         cmocka_unit_test_setup(delivers_up_to_the_budget_in_order, setup),

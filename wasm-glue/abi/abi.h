@@ -41,6 +41,7 @@ enum abi_poll {
 enum abi_error {                         /* beside the ring_error values */
                  ABI_ERR_MODEL = -100,   /* no such model, or the model refuses its MAC */
                  ABI_ERR_OPTIONS = -101, /* a client refuses its options, a card its snapshot */
+                 ABI_ERR_REFUSED = -102, /* the card's own queue does not take this frame */
 };
 
 enum abi_host { ABI_HOST_CALLBACKS, ABI_HOST_LINEAR };

@@ -16,6 +16,8 @@ uint8_t *backend_frame_begin(void *context, uint32_t bytes)
     int result = RING_ERR_TOO_LARGE;
 
     backend->begun = BACKEND_NONE;
+    if (backend->waiting >= backend->waiting_max)
+        return NULL;
     if (bytes <= backend->frame_max_bytes)
         result = reserve(backend, bytes);
     if (result == 0) {
@@ -38,6 +40,8 @@ void backend_frame_end(void *context, uint32_t bytes)
     switch (backend->begun) {
     case BACKEND_SLOT:
         ring_commit(&backend->tx, &backend->slot);
+        if (backend->waiting_max != BACKEND_UNBOUNDED)
+            backend->waiting++;
         stats->tx_pushed_frames++;
         stats->tx_pushed_bytes += bytes;
         break;
@@ -90,6 +94,15 @@ uint32_t backend_deliver(struct backend *backend, uint32_t budget,
         taken++;
     }
     return taken;
+}
+
+int64_t backend_take(struct backend *backend, uint8_t *to, uint32_t capacity)
+{
+    const int64_t bytes = ring_pop(&backend->tx, to, capacity);
+
+    if (bytes >= 0 && backend->waiting > 0)
+        backend->waiting--;
+    return bytes;
 }
 
 bool backend_has_frames(const struct backend *backend)

@@ -25,6 +25,8 @@ struct backend_stats {
     uint64_t rx_held;   /* times a frame waited in NET_RX for the guest's next buffer */
 };
 
+#define BACKEND_UNBOUNDED UINT32_MAX /* for waiting_max */
+
 /** What became of a frame offered to the card. */
 enum backend_offer { BACKEND_DONE, BACKEND_HOLD };
 
@@ -36,6 +38,8 @@ struct backend {
     uint8_t *spare; /* where a frame goes that will be dropped */
     uint32_t spare_bytes;
     uint32_t frame_max_bytes;
+    uint32_t waiting_max; /* frames that may wait in NET_TX; the card keeps the next one */
+    uint32_t waiting;     /* counted for waiting_max: pushed and not taken by backend_take() */
     struct backend_stats stats;
 
     /** Optional: NET_TX is full; true when room was made and the push is worth another try. */
@@ -55,6 +59,9 @@ uint32_t backend_deliver(struct backend *backend, uint32_t budget,
                          enum backend_offer (*offer)(void *card, const uint8_t *frame,
                                                      uint32_t bytes),
                          void *card);
+
+/** Takes the oldest frame of NET_TX. Its bytes, or a ring_error. */
+int64_t backend_take(struct backend *backend, uint8_t *to, uint32_t capacity);
 
 /** True while backend_deliver() would take a record out, as far as one can tell. */
 bool backend_has_frames(const struct backend *backend);

@@ -83,6 +83,7 @@ int32_t nic_open(struct card *card, uint32_t model, const uint8_t *mac, void *ri
         .spare = card->area,
         .spare_bytes = sizeof card->area,
         .frame_max_bytes = ABI_RING_FRAME_BYTES,
+        .waiting_max = BACKEND_UNBOUNDED,
         .make_room = make_room,
         .context = card,
     };
@@ -192,9 +193,14 @@ int32_t nic_receive(struct card *card, uint32_t bytes)
     return ring_push(&card->backend.rx, card->area, bytes);
 }
 
+void nic_limit_waiting(struct card *card, uint32_t frames)
+{
+    card->backend.waiting_max = frames;
+}
+
 int32_t nic_take(struct card *card)
 {
-    return (int32_t)ring_pop(&card->backend.tx, card->area, sizeof card->area);
+    return (int32_t)backend_take(&card->backend, card->area, sizeof card->area);
 }
 
 const char *nic_stat_name(struct card *card, uint32_t stat)
@@ -219,9 +225,19 @@ const uint64_t *nic_stats(struct card *card)
     return card->stats;
 }
 
-uint32_t nic_save(struct card *card, uint8_t *to, uint32_t capacity)
+int32_t nic_queue(struct card *card, uint32_t bytes)
 {
-    return (uint32_t)card->model->save(card->nic, to, capacity);
+    if (card->model->queue == NULL || bytes > sizeof card->area)
+        return ABI_ERR_REFUSED;
+    return card->model->queue(card->nic, card->area, bytes);
+}
+
+uint32_t nic_save(struct card *card, uint8_t *to, uint32_t capacity, const uint8_t *outgoing,
+                  uint32_t outgoing_count, uint32_t outgoing_bytes)
+{
+    const struct card_frames frames = {outgoing_count, outgoing, outgoing_bytes};
+
+    return (uint32_t)card->model->save(card->nic, &frames, to, capacity);
 }
 
 int32_t nic_load(struct card *card, const uint8_t *from, uint32_t bytes)

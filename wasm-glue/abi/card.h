@@ -27,6 +27,13 @@ struct card_bar {
     uint32_t bytes;
 };
 
+/* Frames its user has not passed on yet: `count` times a little-endian length and the bytes. */
+struct card_frames {
+    uint32_t count;
+    const uint8_t *records;
+    uint32_t bytes;
+};
+
 /* A model as this folder sees it; `nic` is the model's own state. */
 struct card_model {
     char name[ABI_NAME_BYTES];
@@ -50,7 +57,10 @@ struct card_model {
     bool (*irq_level)(void *nic);
     uint64_t (*next_event_ns)(void *nic);
     const void *(*stats)(void *nic);
-    size_t (*save)(void *nic, uint8_t *to, size_t capacity); /* returns what it needs */
+    /* Optional: keeps a copy for a later poll in the card's own queue. 0 or an abi_error. */
+    int (*queue)(void *nic, const uint8_t *frame, uint32_t bytes);
+    /* Returns what it needs. */
+    size_t (*save)(void *nic, const struct card_frames *outgoing, uint8_t *to, size_t capacity);
     int (*load)(void *nic, const uint8_t *from, size_t bytes);
 };
 

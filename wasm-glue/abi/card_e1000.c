@@ -95,9 +95,16 @@ static const void *stats(void *nic)
     return e1000_stats(nic);
 }
 
-static size_t save(void *nic, uint8_t *to, size_t capacity)
+static int queue(void *nic, const uint8_t *frame, uint32_t bytes)
 {
-    return e1000_save(nic, NULL, to, capacity);
+    return e1000_receive(nic, frame, bytes) < 0 ? ABI_ERR_REFUSED : 0;
+}
+
+static size_t save(void *nic, const struct card_frames *outgoing, uint8_t *to, size_t capacity)
+{
+    const struct e1000_frames frames = {outgoing->count, outgoing->records, outgoing->bytes};
+
+    return e1000_save(nic, &frames, to, capacity);
 }
 
 static int load(void *nic, const uint8_t *from, size_t bytes)
@@ -126,6 +133,7 @@ const struct card_model card_e1000 = {
     .irq_level = irq_level,
     .next_event_ns = next_event_ns,
     .stats = stats,
+    .queue = queue,
     .save = save,
     .load = load,
 };

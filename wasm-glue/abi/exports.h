@@ -81,6 +81,20 @@ uint8_t *nic_area(struct card *card);
 ABI_EXPORT(nic_receive)
 int32_t nic_receive(struct card *card, uint32_t bytes);
 
+/**
+ * Puts the frame in the area into the card's own queue, which is part of its saved state, unlike
+ * NET_RX. No DMA. 0 or an abi_error.
+ */
+ABI_EXPORT(nic_queue)
+int32_t nic_queue(struct card *card, uint32_t bytes);
+
+/**
+ * At most `frames` wait in NET_TX until nic_take(): while there are as many the card keeps its
+ * descriptors. Called before the first poll of a card without a tunnel; later with any number.
+ */
+ABI_EXPORT(nic_limit_waiting)
+void nic_limit_waiting(struct card *card, uint32_t frames);
+
 /** Takes the oldest frame of NET_TX into the area. Its bytes, or a ring_error. */
 ABI_EXPORT(nic_take)
 int32_t nic_take(struct card *card);
@@ -95,10 +109,13 @@ const uint64_t *nic_stats(struct card *card);
 
 /**
  * Saves the card's state, without the rings (net-rings.md §5). Returns the snapshot's bytes; they
- * were written if that is <= capacity, so that capacity 0 asks for the size.
+ * were written if that is <= capacity, so that capacity 0 asks for the size. `outgoing` may be 0:
+ * frames that were taken from NET_TX but not passed on, each with its little-endian length in
+ * front, go into the state; nic_load() puts them into NET_TX again.
  */
 ABI_EXPORT(nic_save)
-uint32_t nic_save(struct card *card, uint8_t *to, uint32_t capacity);
+uint32_t nic_save(struct card *card, uint8_t *to, uint32_t capacity, const uint8_t *outgoing,
+                  uint32_t outgoing_count, uint32_t outgoing_bytes);
 
 /** All or nothing: 0, or an abi_error with the card unchanged. */
 ABI_EXPORT(nic_load)

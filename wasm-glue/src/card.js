@@ -103,7 +103,7 @@ function check(what, result) {
 }
 
 /** @param {Instance} instance @param {unknown} wanted */
-function modelNumber(instance, wanted) {
+export function modelNumber(instance, wanted) {
   const names = [];
   for (let at = instance.exports.nic_model_name(0); at !== 0; ) {
     const name = instance.text(at);

@@ -147,6 +147,19 @@ export class Instance {
    * @param {number} [place.bytes]  of at least Instance.overhead(module) + what alloc() hands out
    */
   static async create(module, env, place = {}) {
+    const { imports, ours } = Instance.#layOut(module, env, place);
+    return new Instance(await WebAssembly.instantiate(module, imports), ours);
+  }
+
+  /** The same at once; a browser's main thread may refuse that for a module of this size.
+   *  @param {Parameters<typeof Instance.create>} args */
+  static createNow(...[module, env, place = {}]) {
+    const { imports, ours } = Instance.#layOut(module, env, place);
+    return new Instance(new WebAssembly.Instance(module, imports), ours);
+  }
+
+  /** @param {Parameters<typeof Instance.create>} args */
+  static #layOut(...[module, env, place = {}]) {
     const { shared = false, maxBytes = 0, base = 1024, bytes = 0 } = place;
     const { memoryBytes, tableSlots } = needs(module);
     const stackEnd = base + roundUp(memoryBytes) + STACK_BYTES;
@@ -157,7 +170,7 @@ export class Instance {
     if (place.memory) new Uint8Array(memory.buffer, base, bytes).fill(0);
     const i32 = (/** @type {number} */ value, mutable = false) =>
       new WebAssembly.Global({ value: "i32", mutable }, value);
-    const instance = await WebAssembly.instantiate(module, {
+    const imports = {
       env: {
         ...env,
         memory,
@@ -169,13 +182,9 @@ export class Instance {
           element: "anyfunc",
         }),
       },
-    });
-    return new Instance(instance, {
-      memory,
-      at: stackEnd,
-      end: place.memory ? base + bytes : initial * PAGE_BYTES,
-      ownsMemory: !place.memory,
-    });
+    };
+    const end = place.memory ? base + bytes : initial * PAGE_BYTES;
+    return { imports, ours: { memory, at: stackEnd, end, ownsMemory: !place.memory } };
   }
 
   /** Bytes of a region that alloc() cannot hand out. @param {WebAssembly.Module} module */
