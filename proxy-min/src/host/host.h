@@ -31,7 +31,8 @@ struct host *host_new(uv_loop_t *loop, const char *dns_servers, uint32_t dns_tim
 void host_close(struct host *host);
 void host_free(struct host *host);
 
-/** Fills the socket and resolver members of *ops; `client` must be ops->context. */
+/** Fills the socket and resolver members of *ops; `client` must be ops->context. ping_connect is
+ *  NULL where the kernel refuses ICMP sockets (icmp(7): ping_group_range). */
 void host_bind(struct host *host, struct host_client *client, struct nat_host *ops);
 
 /** The client goes away: answers still out are thrown away. Sockets were closed by the NAT. */

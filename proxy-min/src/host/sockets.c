@@ -62,8 +62,19 @@ static int watch(struct host *host, int fd, const struct host_socket *row)
     return epoll_ctl(host->epoll_fd, EPOLL_CTL_ADD, fd, &event);
 }
 
-static int open_socket(void *context, uint32_t cookie, const struct nat_endpoint *remote, bool tcp)
+enum kind { KIND_TCP, KIND_UDP, KIND_PING };
+
+static int protocol_of(enum kind kind, uint8_t family)
 {
+    if (kind != KIND_PING)
+        return 0; /* the type says it */
+    return family == 6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP;
+}
+
+static int open_socket(void *context, uint32_t cookie, const struct nat_endpoint *remote,
+                       enum kind kind)
+{
+    const bool tcp = kind == KIND_TCP;
     struct host *host = host_of(context);
     struct sockaddr_storage address;
     const socklen_t address_bytes = to_sockaddr(remote, &address);
@@ -71,7 +82,7 @@ static int open_socket(void *context, uint32_t cookie, const struct nat_endpoint
     const int one = 1, zero = 0;
     int result = 0;
 
-    const int fd = socket(address.ss_family, type, 0);
+    const int fd = socket(address.ss_family, type, protocol_of(kind, remote->family));
     if (fd < 0)
         return -errno;
     if ((uint32_t)fd >= host->socket_max) {
@@ -106,12 +117,30 @@ static int open_socket(void *context, uint32_t cookie, const struct nat_endpoint
 
 static int tcp_connect(void *context, uint32_t cookie, const struct nat_endpoint *remote)
 {
-    return open_socket(context, cookie, remote, true);
+    return open_socket(context, cookie, remote, KIND_TCP);
 }
 
 static int udp_connect(void *context, uint32_t cookie, const struct nat_endpoint *remote)
 {
-    return open_socket(context, cookie, remote, false);
+    return open_socket(context, cookie, remote, KIND_UDP);
+}
+
+/* icmp(7): an unprivileged echo socket; the kernel sets identifier and checksum, and delivers
+ * the replies to what was sent here only. */
+static int ping_connect(void *context, uint32_t cookie, const struct nat_endpoint *remote)
+{
+    return open_socket(context, cookie, remote, KIND_PING);
+}
+
+/* net.ipv4.ping_group_range decides, and a sandbox may. */
+static bool ping_supported(void)
+{
+    const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_ICMP);
+
+    if (fd < 0)
+        return false;
+    close(fd);
+    return true;
 }
 
 /* Without SO_PEEK_OFF: everything from the first unconsumed byte on, the part before `offset`
@@ -280,6 +309,7 @@ void host_bind(struct host *host, struct host_client *client, struct nat_host *o
     ops->context = client;
     ops->tcp_connect = tcp_connect;
     ops->udp_connect = udp_connect;
+    ops->ping_connect = host->can_ping ? ping_connect : NULL;
     ops->tcp_peek = tcp_peek;
     ops->tcp_consume = tcp_consume;
     ops->tcp_send = tcp_send;
@@ -407,6 +437,7 @@ struct host *host_new(uv_loop_t *loop, const char *dns_servers, uint32_t dns_tim
     host->scratch = malloc(SCRATCH_BYTES);
     host->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     host->use_peek_offset = host_peek_offset_supported();
+    host->can_ping = ping_supported();
     if (host->sockets == NULL || host->scratch == NULL || host->epoll_fd < 0 ||
         uv_poll_init(loop, &host->poll, host->epoll_fd) != 0)
         goto failed;
