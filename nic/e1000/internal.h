@@ -208,7 +208,7 @@ void rx_poll(struct e1000 *nic);
 bool rx_pending(const struct e1000 *nic);
 
 /* rx_filter.c */
-bool rx_filter_accepts(const struct e1000 *nic, const uint8_t *frame);
+bool rx_filter_accepts(const struct e1000 *nic, const uint8_t *frame, uint32_t bytes);
 
 /* rx_checksum.c */
 void rx_checksum_status(const struct e1000 *nic, const uint8_t *frame, uint32_t bytes,

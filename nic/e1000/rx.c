@@ -43,7 +43,7 @@ static int screen(struct e1000 *nic, const uint8_t *frame, uint32_t bytes, bool 
         nic->stats.rx_dropped_off++;
         return E1000_ERR_RX_DISABLED;
     }
-    if (!rx_filter_accepts(nic, frame)) {
+    if (!rx_filter_accepts(nic, frame, bytes)) {
         stat_rx_wire(nic, bytes);
         nic->stats.rx_filtered++;
         return E1000_ERR_FILTERED;

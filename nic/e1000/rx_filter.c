@@ -5,12 +5,14 @@ static bool bit_at(const struct e1000 *nic, uint32_t table, uint32_t number)
     return (reg_get(nic, table + 4 * (number >> 5)) >> (number & 31) & 1) != 0;
 }
 
-static bool vlan_accepts(const struct e1000 *nic, const uint8_t *frame)
+static bool vlan_accepts(const struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
 {
     if ((reg_get(nic, E1000_RCTL) & RCTL_VFE) == 0 ||
         be16_get(frame + ETH_TYPE_AT) != (reg_get(nic, E1000_VET) & 0xffff))
         return true;
-    return bit_at(nic, E1000_VFTA, be16_get(frame + ETH_TYPE_AT + 2) & 0xfff);
+    /* A tag that is cut short is padded with zeros (§8.3): VLAN 0. */
+    const bool whole = bytes >= ETH_HEADER_BYTES + ETH_VLAN_BYTES;
+    return bit_at(nic, E1000_VFTA, whole ? be16_get(frame + ETH_TYPE_AT + 2) & 0xfff : 0);
 }
 
 static bool exact_match(const struct e1000 *nic, const uint8_t *frame)
@@ -46,7 +48,7 @@ static bool address_accepts(const struct e1000 *nic, const uint8_t *frame)
 }
 
 /* §8.2: the VLAN filter, promiscuous or not, then the address filter. */
-bool rx_filter_accepts(const struct e1000 *nic, const uint8_t *frame)
+bool rx_filter_accepts(const struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
 {
-    return vlan_accepts(nic, frame) && address_accepts(nic, frame);
+    return vlan_accepts(nic, frame, bytes) && address_accepts(nic, frame);
 }

@@ -1,5 +1,6 @@
 /* Address and VLAN filters: spec/e1000.md §8.2, quirk 2.27. */
 #include "driver.h"
+#include "vectors.h"
 
 #include <string.h>
 
@@ -132,6 +133,30 @@ static void vfta_filters_with_vfe(void **state)
     assert_int_equal(offer_vlan(d, 0x122, RCTL_VFE), 0); /* not the type of a tag */
 }
 
+/* Found by the fuzzer: a tag cut short was read beyond the frame. It counts as padded: VLAN 0. */
+static void fuzz_a_tag_cut_short_is_vlan_0(void **state)
+{
+    struct driver *d = *state;
+    uint8_t frame[18];
+
+    memcpy(frame, driver_frame(d, 60), 12);
+    be16_put(frame + ETH_TYPE_AT, ETH_TYPE_VLAN);
+    be16_put(frame + ETH_TYPE_AT + 2, 0x123);
+    driver_put(d, E1000_RCTL, RCTL_EN | RCTL_UPE | RCTL_VFE);
+    driver_put(d, E1000_VFTA + 4 * (0x123 >> 5), 1 << (0x123 & 31));
+    driver_rx_refill(d, 8);
+    for (uint32_t bytes = 14; bytes <= 18; bytes++) {
+        uint8_t *guarded = guarded_copy(frame, bytes);
+
+        driver_put(d, E1000_VFTA, 0);
+        assert_int_equal(e1000_rx_offer(d->nic, guarded, bytes),
+                         bytes == 18 ? 0 : E1000_ERR_FILTERED);
+        driver_put(d, E1000_VFTA, 1);
+        assert_int_equal(e1000_rx_offer(d->nic, guarded, bytes), 0);
+        vector_bytes_free(guarded, bytes);
+    }
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, driver_setup_started, driver_teardown)
 
 int main(void)
@@ -144,6 +169,7 @@ int main(void)
         T(multicast_hash_with_each_offset),
         T(the_hash_is_for_multicast_only),
         T(vfta_filters_with_vfe),
+        T(fuzz_a_tag_cut_short_is_vlan_0),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
