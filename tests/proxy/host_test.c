@@ -210,6 +210,40 @@ static void peeking_by_skipping(void **state)
     stream_can_be_peeked_at_any_offset_and_consumed(world);
 }
 
+/* design.md §3: the kernel's queue is the buffer, so it must hold what the guest has not
+ * acknowledged, twice over, although nobody reads it. */
+static void receive_buffer_grows_with_what_was_peeked_at(void **state)
+{
+    enum { UNREAD_BYTES = 80000 };
+    static char block[UNREAD_BYTES];
+    struct world *world = *state;
+    int served, before_bytes = 0, after_bytes = 0;
+    socklen_t length = sizeof before_bytes;
+    uint32_t unread = 0;
+    const int fd = connect_to(world, &served);
+
+    assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &before_bytes, &length), 0);
+    assert_true(before_bytes < 4 * UNREAD_BYTES);
+    assert_int_equal(send(served, block, sizeof block, 0), sizeof block);
+    while (unread < UNREAD_BYTES) {
+        const ssize_t got = peek(world, fd, unread, block, sizeof block);
+        if (got == -EAGAIN)
+            await_event(world, NAT_SOCKET_READABLE);
+        else
+            assert_true(got > 0);
+        unread += got > 0 ? (uint32_t)got : 0;
+    }
+    assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &after_bytes, &length), 0);
+    assert_true(after_bytes >= 4 * UNREAD_BYTES);
+    /* the next byte alone makes it readable: nobody waits for a full buffer */
+    assert_int_equal(world->ops.tcp_consume(&world->client, fd, UNREAD_BYTES), 0);
+    world->nat.count = 0;
+    assert_int_equal(send(served, "x", 1, 0), 1);
+    await_event(world, NAT_SOCKET_READABLE);
+    close(served);
+    world->ops.close(&world->client, fd, false);
+}
+
 /* nat.h: FAILED when connect fails, error() says why. */
 static void refused_connection_fails(void **state)
 {
@@ -388,6 +422,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(peeking_with_the_kernels_offset, set_up, tear_down),
         cmocka_unit_test_setup_teardown(peeking_by_skipping, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(receive_buffer_grows_with_what_was_peeked_at, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(refused_connection_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(writable_follows_a_full_socket, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reset_reaches_the_remote, set_up, tear_down),

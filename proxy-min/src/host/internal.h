@@ -12,6 +12,7 @@ struct host_socket {
     uint32_t generation;        /* grows at each open: events of an earlier life do not match */
     uint32_t cookie;
     uint32_t peek_offset; /* what the kernel's SO_PEEK_OFF stands at */
+    uint32_t hold_bytes;  /* unread data its receive buffer was made to hold */
     bool tcp, connecting, want_write, peer_ended;
 };
 

@@ -19,6 +19,8 @@ enum {
     SCRATCH_BYTES = 64 * 1024,
     SKIP_IOVECS = 512, /* the fallback skips up to 32 MiB, more than any window here */
     SOCKETS_MAX = 1 << 20,
+    HOLD_FIRST_BYTES = 128 * 1024, /* what the kernel's receive buffer starts with, about */
+    HOLD_MOST_BYTES = 16 << 20,
 };
 
 static struct host *host_of(void *context)
@@ -90,8 +92,11 @@ static int open_socket(void *context, uint32_t cookie, const struct nat_endpoint
         return -EMFILE;
     }
     struct host_socket *row = &host->sockets[fd];
-    *row = (struct host_socket){
-        .client = context, .generation = row->generation + 1, .cookie = cookie, .tcp = tcp};
+    *row = (struct host_socket){.client = context,
+                                .generation = row->generation + 1,
+                                .cookie = cookie,
+                                .tcp = tcp,
+                                .hold_bytes = HOLD_FIRST_BYTES};
     if (tcp) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         if (host->use_peek_offset)
@@ -143,6 +148,21 @@ static bool ping_supported(void)
     return true;
 }
 
+/* What was peeked at stays in the kernel's queue for a round trip to the guest, but the kernel
+ * sizes its receive buffer by the round trip to the remote. SO_RCVLOWAT makes room at once, up to
+ * half of tcp_rmem, and unlike SO_RCVBUF does not end the kernel's own tuning. */
+static void hold(int fd, struct host_socket *row, uint32_t unread_bytes)
+{
+    const int low = 1;
+
+    if (unread_bytes <= row->hold_bytes / 2 || row->hold_bytes >= HOLD_MOST_BYTES)
+        return;
+    row->hold_bytes = 4 * unread_bytes < HOLD_MOST_BYTES ? 4 * unread_bytes : HOLD_MOST_BYTES;
+    const int hold_bytes = (int)row->hold_bytes;
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &hold_bytes, sizeof hold_bytes) == 0)
+        setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof low);
+}
+
 /* Without SO_PEEK_OFF: everything from the first unconsumed byte on, the part before `offset`
  * into the scratch block again and again. */
 static ssize_t peek_skipping(struct host *host, struct host_socket *row, int fd, uint32_t offset,
@@ -165,8 +185,10 @@ static ssize_t peek_skipping(struct host *host, struct host_socket *row, int fd,
     const ssize_t got = recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
     if (got < 0)
         return -errno;
-    if ((size_t)got > offset)
+    if ((size_t)got > offset) {
+        hold(fd, row, (uint32_t)got);
         return got - (ssize_t)offset;
+    }
     /* Nothing behind the offset: the end of the stream only when the peer's FIN was seen, since
      * then everything it sent is queued here. */
     return (size_t)got == offset && (row->peer_ended || got == 0) ? 0 : -EAGAIN;
@@ -194,6 +216,7 @@ static ssize_t tcp_peek(void *context, int socket, uint32_t offset, const struct
     if (got < 0)
         return -errno;
     row->peek_offset += (uint32_t)got;
+    hold(socket, row, row->peek_offset);
     return got;
 }
 
