@@ -1,0 +1,192 @@
+/* Snapshots: spec/virtio-net.md §9. */
+#include "support/virtio_driver.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static uint8_t blob[1 << 21];
+
+static size_t save(struct vdriver *d)
+{
+    const size_t bytes = virtio_net_save(d->nic, NULL, 0);
+
+    assert_true(bytes <= sizeof blob);
+    assert_int_equal(virtio_net_save(d->nic, blob, sizeof blob), bytes);
+    return bytes;
+}
+
+/* A fresh card of the same configuration over the same RAM. */
+static void power_cycle(struct vdriver *d)
+{
+    const struct virtio_net_config config = d->config;
+
+    virtio_net_reset(d->nic);
+    memset(d->memory, 0xa5, virtio_net_bytes());
+    vdriver_power_on(d, &config);
+}
+
+/* §9: the header bytes; the same state gives the same bytes. */
+static void header_bytes(void **state)
+{
+    struct vdriver *d = *state;
+    const size_t bytes = save(d);
+
+    vdriver_assert_hex(blob, "41 45 52 4f 01 00 00 00 56 50 43 49 01 00 02 00");
+    vdriver_assert_hex(blob + 16, "01 00 36 01 00 00 f4 1a 41 10");
+    uint8_t *copy = malloc(bytes);
+    memcpy(copy, blob, bytes);
+    power_cycle(d);
+    assert_int_equal(virtio_net_load(d->nic, copy, bytes), 0);
+    assert_int_equal(save(d), bytes);
+    assert_memory_equal(blob, copy, bytes);
+    free(copy);
+}
+
+/* A card restored under load goes on: waiting chains, queued frames, the interrupt line. */
+static void restored_under_load(void **state)
+{
+    struct vdriver *d = *state;
+
+    vdriver_receive(d, 0, 2000);
+    assert_int_equal(virtio_net_rx_offer(d->nic, vdriver_frame(60), 60), 0);
+    vdriver_send(d, 0, NULL, 12, vdriver_frame(60), 60); /* never kicked */
+    vdriver_receive(d, 1, 512);
+    assert_int_equal(virtio_net_receive(d->nic, vdriver_frame(900), 900), 0);
+    vdriver_send(d, 2, NULL, 12, vdriver_frame(61), 61);
+    d->sink_room = 0;
+    virtio_net_poll(d->nic, 8);
+    assert_int_equal(d->nic->held_count, 1);
+    assert_true(d->irq);
+    const size_t bytes = save(d);
+    power_cycle(d);
+    assert_false(d->irq);
+    assert_int_equal(virtio_net_load(d->nic, blob, bytes), 0);
+    assert_true(d->irq);
+    d->sink_room = 99;
+    vdriver_receive(d, 2, 512);
+    assert_int_equal(virtio_net_poll(d->nic, 8), 2);
+    assert_int_equal(d->frame[1].bytes, 61);
+    assert_used(d, QUEUE_RX, 1, 1, 512);
+    assert_used(d, QUEUE_RX, 2, 2, 400);
+}
+
+/* Chains completed out of order: none is used twice after a restore. */
+static void held_chains_survive(void **state)
+{
+    struct vdriver *d = *state;
+
+    vdriver_receive(d, 0, 74);
+    vdriver_receive(d, 1, 2000);
+    assert_int_equal(virtio_net_rx_offer(d->nic, vdriver_frame(1000), 1000), 0);
+    assert_used(d, QUEUE_RX, 0, 1, 1012);
+    const size_t bytes = save(d);
+    power_cycle(d);
+    assert_int_equal(virtio_net_load(d->nic, blob, bytes), 0);
+    assert_int_equal(virtio_net_rx_offer(d->nic, vdriver_frame(60), 60), 0);
+    assert_used(d, QUEUE_RX, 1, 0, 72);
+    assert_int_equal(virtio_net_rx_offer(d->nic, vdriver_frame(60), 60), VIRTIO_NET_ERR_NO_BUFFER);
+}
+
+/* Bytes of the blob without the field `tag`. */
+static size_t without(uint16_t tag, size_t bytes)
+{
+    for (size_t at = 16; at < bytes;) {
+        const size_t field = 6 + le32_get(blob + at + 2);
+
+        if (le16_get(blob + at) == tag) {
+            memmove(blob + at, blob + at + field, bytes - at - field);
+            return bytes - field;
+        }
+        at += field;
+    }
+    fail();
+    return 0;
+}
+
+/* §9: a blob of the other implementation: next_avail := next_used for the receive queue. */
+static void taken_chains_are_taken_again(void **state)
+{
+    struct vdriver *d = *state;
+
+    vdriver_receive(d, 0, 100);
+    assert_true(virtio_net_rx_offer(d->nic, vdriver_frame(1000), 1000) < 0);
+    assert_int_equal(d->nic->queue[QUEUE_RX].next_avail, 1);
+    size_t bytes = save(d);
+    bytes = without(90, bytes);
+    bytes = without(91, bytes);
+    bytes = without(92, bytes);
+    power_cycle(d);
+    assert_int_equal(virtio_net_load(d->nic, blob, bytes), 0);
+    assert_int_equal(d->nic->queue[QUEUE_RX].next_avail, 0);
+    assert_int_equal(virtio_net_rx_offer(d->nic, vdriver_frame(60), 60), 0);
+    assert_used(d, QUEUE_RX, 0, 0, 72);
+}
+
+/* §9: all or nothing: a blob cut anywhere is refused and the card stays as it is. */
+static void cut_anywhere(void **state)
+{
+    struct vdriver *d = *state;
+    const size_t bytes = save(d);
+    uint8_t *before = malloc(bytes);
+
+    memcpy(before, blob, bytes);
+    for (size_t cut = 0; cut < bytes; cut += cut < 600 ? 1 : 37) {
+        const int result = virtio_net_load(d->nic, before, cut);
+
+        if (result == 0) { /* between two fields that may be missing */
+            assert_true(cut > 16 + 6 + 310 + 6 + 35);
+            assert_int_equal(virtio_net_load(d->nic, before, bytes), 0);
+        }
+        assert_int_equal(save(d), bytes);
+        assert_memory_equal(blob, before, bytes);
+    }
+    free(before);
+}
+
+/* §9: impossible values are refused whole. */
+static void impossible_values(void **state)
+{
+    struct vdriver *d = *state;
+    const size_t bytes = save(d);
+    const size_t pci = 16 + 6;
+    const size_t transport = pci + 310 + 6;
+    const size_t card = transport + 35 + 3 * 34 + 6 + 1 + 6 + 48 + 6 + 8 + 6;
+    const struct {
+        size_t at;
+        uint8_t value;
+    } bad[] = {
+        {8, 'X'},                      /* device id */
+        {12, 2},                       /* major */
+        {pci + 256 + 8, 2},            /* probe flag */
+        {transport + 30, 2},           /* line */
+        {transport + 31, 17},          /* queues */
+        {transport + 35, 8},           /* a misaligned ring */
+        {transport + 35 + 24, 7},      /* enabled */
+        {transport + 35 + 102 + 6, 2}, /* device type */
+        {card, 3},                     /* mode */
+        {card + 14, 3},                /* queue size */
+        {card + 20, 2},                /* promiscuous */
+        {card + 28, 65},               /* MAC table */
+    };
+
+    for (uint32_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        const uint8_t kept = blob[bad[i].at];
+
+        blob[bad[i].at] = bad[i].value;
+        assert_int_equal(virtio_net_load(d->nic, blob, bytes), VIRTIO_NET_ERR_ARGUMENT);
+        blob[bad[i].at] = kept;
+    }
+    assert_int_equal(virtio_net_load(d->nic, blob, bytes), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define C(name) cmocka_unit_test_setup_teardown(name, vdriver_setup_contract, vdriver_teardown)
+#define S(name) cmocka_unit_test_setup_teardown(name, vdriver_setup_standard, vdriver_teardown)
+        S(header_bytes),        S(restored_under_load),
+        C(held_chains_survive), C(taken_chains_are_taken_again),
+        S(cut_anywhere),        S(impossible_values),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
