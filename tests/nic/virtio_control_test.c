@@ -1,5 +1,5 @@
 /* Control queue and receive filter: virtio 1.2 §5.1.6.5, spec/choices.md. */
-#include "support/virtio_driver.h"
+#include "virtio_driver.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* Hostile drivers: every defect of guest-quirks §3 by its number, and spec/virtio-net.md §10. */
-#include "support/virtio_driver.h"
+#include "virtio_driver.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* Legacy I/O interface and the mode lock: spec/virtio-net.md §7. */
-#include "support/virtio_driver.h"
+#include "virtio_driver.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* Identity, capabilities, common configuration, interrupts: spec/virtio-net.md §1-3. */
-#include "support/virtio_driver.h"
+#include "virtio_driver.h"
 
 #include <string.h>
 

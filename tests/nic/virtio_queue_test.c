@@ -1,5 +1,5 @@
 /* Split queues: spec/virtio-net.md §4, virtio 1.2 §2.7. */
-#include "support/virtio_driver.h"
+#include "virtio_driver.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* Receive: spec/virtio-net.md §6.3, l2-extensions §6; link and announcement: §2.4. */
 #include "nic/segment.h"
-#include "support/virtio_driver.h"
+#include "virtio_driver.h"
 
 #include <string.h>
 

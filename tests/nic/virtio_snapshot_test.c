@@ -1,5 +1,5 @@
 /* Snapshots: spec/virtio-net.md §9. */
-#include "support/virtio_driver.h"
+#include "virtio_driver.h"
 
 #include <stdlib.h>
 #include <string.h>

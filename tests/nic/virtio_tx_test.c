@@ -1,6 +1,6 @@
 /* Transmit: spec/virtio-net.md §6.1, §6.2, §6.5; segments by spec/choices.md. */
 #include "nic/segment.h"
-#include "support/virtio_driver.h"
+#include "virtio_driver.h"
 
 #include <string.h>
 
