@@ -240,12 +240,13 @@ int virtio_net_receive_super(struct virtio_net *nic, const uint8_t *frame, uint3
 
 void virtio_net_set_link(struct virtio_net *nic, bool up)
 {
-    if (nic->busy || nic->link == up)
+    if (nic->link == up)
         return;
     nic->link = up;
     nic->announce = up && vnet_has(nic, F_GUEST_ANNOUNCE);
     vnet_config_changed(nic);
-    vnet_irq_update(nic);
+    if (!nic->busy)
+        vnet_irq_update(nic);
 }
 
 bool virtio_net_link(const struct virtio_net *nic)
