@@ -417,6 +417,36 @@ static void resolver_hands_over_raw_answers(void **state)
     close(server);
 }
 
+/* nat.h: udp_open(): any remote may answer, and the receiver learns who did. */
+static void an_open_socket_hears_everybody(void **state)
+{
+    struct world *world = *state;
+    struct nat_endpoint asked = world->remote, other = world->remote, who;
+    const int server = bound_socket(SOCK_DGRAM, &asked.port);
+    const int stranger = bound_socket(SOCK_DGRAM, &other.port);
+    const int fd = world->ops.udp_open(&world->client, COOKIE, 4);
+    struct sockaddr_in from;
+    socklen_t from_bytes = sizeof from;
+    uint8_t data[16];
+
+    assert_true(fd >= 0);
+    assert_int_equal(world->ops.udp_send_to(&world->client, fd, &asked, (const uint8_t *)"ab", 2),
+                     2);
+    assert_int_equal(recvfrom(server, data, sizeof data, 0, (struct sockaddr *)&from, &from_bytes),
+                     2);
+    assert_int_equal(sendto(stranger, "cde", 3, 0, (struct sockaddr *)&from, from_bytes), 3);
+    await_event(world, NAT_SOCKET_READABLE);
+    assert_int_equal(world->ops.udp_receive_from(&world->client, fd, &who, data, sizeof data), 3);
+    assert_int_equal(who.family, 4);
+    assert_int_equal(who.port, other.port);
+    assert_memory_equal(who.address, other.address, 4);
+    assert_int_equal(world->ops.udp_receive_from(&world->client, fd, &who, data, sizeof data),
+                     -EAGAIN);
+    world->ops.close(&world->client, fd, false);
+    close(server);
+    close(stranger);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -430,6 +460,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(stale_events_do_not_reach_a_reused_number, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(datagrams_and_port_unreachable, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_open_socket_hears_everybody, set_up, tear_down),
         cmocka_unit_test(resolver_hands_over_raw_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -239,6 +239,28 @@ static ssize_t host_udp_receive(void *context, int number, uint8_t *data, uint32
     return bytes < 0 ? -EAGAIN : bytes;
 }
 
+/* A cone's socket: `remote` is whom it sent to last, and whom the next datagram is from. */
+static int host_udp_open(void *context, uint32_t cookie, uint8_t family)
+{
+    const struct nat_endpoint nobody = {.family = family};
+
+    return host_connect(context, cookie, &nobody, false);
+}
+
+static ssize_t host_udp_send_to(void *context, int number, const struct nat_endpoint *remote,
+                                const uint8_t *data, uint32_t bytes)
+{
+    host_socket(context, number, false)->remote = *remote;
+    return host_udp_send(context, number, data, bytes);
+}
+
+static ssize_t host_udp_receive_from(void *context, int number, struct nat_endpoint *remote,
+                                     uint8_t *data, uint32_t max_bytes)
+{
+    *remote = host_socket(context, number, false)->remote;
+    return host_udp_receive(context, number, data, max_bytes);
+}
+
 static int host_error(void *context, int number)
 {
     struct nat_world *world = context;
@@ -312,6 +334,9 @@ void world_init(struct nat_world *world)
         .tcp_connect = host_tcp_connect,
         .udp_connect = host_udp_connect,
         .ping_connect = host_ping_connect,
+        .udp_open = host_udp_open,
+        .udp_send_to = host_udp_send_to,
+        .udp_receive_from = host_udp_receive_from,
         .tcp_peek = host_tcp_peek,
         .tcp_consume = host_tcp_consume,
         .tcp_send = host_tcp_send,

@@ -56,6 +56,20 @@ static socklen_t to_sockaddr(const struct nat_endpoint *endpoint, struct sockadd
     return sizeof *v6;
 }
 
+static void from_sockaddr(const struct sockaddr_storage *address, struct nat_endpoint *endpoint)
+{
+    *endpoint = (struct nat_endpoint){.family = address->ss_family == AF_INET6 ? 6 : 4};
+    if (endpoint->family == 6) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)address;
+        endpoint->port = ntohs(v6->sin6_port);
+        memcpy(endpoint->address, &v6->sin6_addr, 16);
+    } else {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)address;
+        endpoint->port = ntohs(v4->sin_port);
+        memcpy(endpoint->address, &v4->sin_addr, 4);
+    }
+}
+
 static int watch(struct host *host, int fd, const struct host_socket *row)
 {
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
@@ -64,7 +78,7 @@ static int watch(struct host *host, int fd, const struct host_socket *row)
     return epoll_ctl(host->epoll_fd, EPOLL_CTL_ADD, fd, &event);
 }
 
-enum kind { KIND_TCP, KIND_UDP, KIND_PING };
+enum kind { KIND_TCP, KIND_UDP, KIND_UDP_OPEN, KIND_PING };
 
 static int protocol_of(enum kind kind, uint8_t family)
 {
@@ -102,7 +116,9 @@ static int open_socket(void *context, uint32_t cookie, const struct nat_endpoint
         if (host->use_peek_offset)
             setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &zero, sizeof zero);
     }
-    if (connect(fd, (struct sockaddr *)&address, address_bytes) != 0) {
+    if (kind == KIND_UDP_OPEN && remote->family == 6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one); /* no mapped strangers */
+    if (kind != KIND_UDP_OPEN && connect(fd, (struct sockaddr *)&address, address_bytes) != 0) {
         if (errno == EINPROGRESS)
             row->connecting = true;
         else
@@ -292,6 +308,42 @@ static ssize_t udp_receive(void *context, int socket, uint8_t *data, uint32_t ma
     return got < 0 ? -errno : got;
 }
 
+static int udp_open(void *context, uint32_t cookie, uint8_t family)
+{
+    return open_socket(context, cookie, &(struct nat_endpoint){.family = family}, KIND_UDP_OPEN);
+}
+
+static ssize_t udp_send_to(void *context, int socket, const struct nat_endpoint *remote,
+                           const uint8_t *data, uint32_t bytes)
+{
+    struct host_socket *row = row_of(context, socket);
+    struct sockaddr_storage address;
+    const socklen_t address_bytes = to_sockaddr(remote, &address);
+
+    if (row == NULL)
+        return -EBADF;
+    const ssize_t sent = sendto(socket, data, bytes, MSG_NOSIGNAL | MSG_DONTWAIT,
+                                (const struct sockaddr *)&address, address_bytes);
+    row->want_write = sent < 0 && errno == EAGAIN;
+    return sent < 0 ? -errno : sent;
+}
+
+static ssize_t udp_receive_from(void *context, int socket, struct nat_endpoint *remote,
+                                uint8_t *data, uint32_t max_bytes)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t address_bytes = sizeof address;
+
+    if (row_of(context, socket) == NULL)
+        return -EBADF;
+    const ssize_t got = recvfrom(socket, data, max_bytes, MSG_DONTWAIT, (struct sockaddr *)&address,
+                                 &address_bytes);
+    if (got < 0)
+        return -errno;
+    from_sockaddr(&address, remote);
+    return got;
+}
+
 static int socket_error(void *context, int socket)
 {
     int error = 0;
@@ -333,6 +385,9 @@ void host_bind(struct host *host, struct host_client *client, struct nat_host *o
     ops->tcp_connect = tcp_connect;
     ops->udp_connect = udp_connect;
     ops->ping_connect = host->can_ping ? ping_connect : NULL;
+    ops->udp_open = udp_open;
+    ops->udp_send_to = udp_send_to;
+    ops->udp_receive_from = udp_receive_from;
     ops->tcp_peek = tcp_peek;
     ops->tcp_consume = tcp_consume;
     ops->tcp_send = tcp_send;

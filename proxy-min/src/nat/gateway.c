@@ -222,6 +222,29 @@ static int ping_connect(void *context, uint32_t cookie, const struct nat_endpoin
     return OUTER(nat)->ping_connect(OUTER(nat)->context, cookie, remote);
 }
 
+static int udp_open(void *context, uint32_t cookie, uint8_t family)
+{
+    struct nat *nat = context;
+
+    return OUTER(nat)->udp_open(OUTER(nat)->context, cookie, family);
+}
+
+static ssize_t udp_send_to(void *context, int socket, const struct nat_endpoint *remote,
+                           const uint8_t *data, uint32_t bytes)
+{
+    struct nat *nat = context;
+
+    return OUTER(nat)->udp_send_to(OUTER(nat)->context, socket, remote, data, bytes);
+}
+
+static ssize_t udp_receive_from(void *context, int socket, struct nat_endpoint *remote,
+                                uint8_t *data, uint32_t max_bytes)
+{
+    struct nat *nat = context;
+
+    return OUTER(nat)->udp_receive_from(OUTER(nat)->context, socket, remote, data, max_bytes);
+}
+
 static ssize_t tcp_peek(void *context, int socket, uint32_t offset, const struct iovec *to,
                         int to_count)
 {
@@ -350,6 +373,9 @@ bool nat_gateway_open(struct nat *nat, const struct nat_host *host)
         .tcp_connect = tcp_connect,
         .udp_connect = udp_connect,
         .ping_connect = host->ping_connect != NULL ? ping_connect : NULL,
+        .udp_open = host->udp_open != NULL ? udp_open : NULL,
+        .udp_send_to = udp_send_to,
+        .udp_receive_from = udp_receive_from,
         .tcp_peek = tcp_peek,
         .tcp_consume = tcp_consume,
         .tcp_send = tcp_send,

@@ -61,6 +61,13 @@ struct nat_host {
     /* Optional (NULL: the host does not allow it): an unprivileged ICMP echo socket. udp_send()
      * and udp_receive() carry whole ICMP messages; the kernel picks the identifier. */
     int (*ping_connect)(void *context, uint32_t cookie, const struct nat_endpoint *remote);
+    /* Optional, for full-cone UDP: a socket that any remote may answer. udp_receive_from() says
+     * in *remote who did. */
+    int (*udp_open)(void *context, uint32_t cookie, uint8_t family);
+    ssize_t (*udp_send_to)(void *context, int socket, const struct nat_endpoint *remote,
+                           const uint8_t *data, uint32_t bytes);
+    ssize_t (*udp_receive_from)(void *context, int socket, struct nat_endpoint *remote,
+                                uint8_t *data, uint32_t max_bytes);
     /* TCP: copies received bytes from `offset` behind the consumed ones on, without consuming.
      * Returns bytes, 0 at EOF exactly there, -EAGAIN when no more is there yet. */
     ssize_t (*tcp_peek)(void *context, int socket, uint32_t offset, const struct iovec *to,
@@ -103,6 +110,7 @@ struct nat_config {
     uint32_t udp_max;         /* AERO_L2_MAX_UDP_FLOWS_PER_TUNNEL; 0: 65535 */
     uint32_t udp_idle_ms;     /* 0: never */
     bool udp_evict_oldest;    /* a flow above udp_max takes the least recently used one's place */
+    bool udp_full_cone;       /* a guest port is one socket that answers to everybody */
     uint32_t tcp_connect_timeout_ms;
     uint32_t tcp_early_bytes;      /* AERO_L2_STACK_MAX_BUFFERED_TCP_BYTES_PER_CONN */
     uint32_t tcp_window_max_bytes; /* receive window towards the guest, 64 KiB .. 4 MiB */

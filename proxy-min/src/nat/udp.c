@@ -5,7 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* §6.3: one connected host socket for each (guest port, remote address, remote port). */
+/*
+ * §6.3: one connected host socket for each (guest port, remote address, remote port). By option
+ * (udp_full_cone) one unconnected socket for each guest port instead, that answers to everybody:
+ * endpoint-independent mapping and filtering (RFC 4787 §4.1, §5).
+ */
 enum {
     DNS_PORT = 53,
     DHCP_SERVER_PORT = 67,
@@ -14,14 +18,20 @@ enum {
     RECEIVE_BURST = 32, /* datagrams of one flow before the next one's turn */
 };
 
+enum flow_kind {
+    FLOW_CONNECTED,
+    FLOW_PING, /* ICMP echo: the guest's port is the identifier */
+    FLOW_CONE,
+};
+
 struct udp_flow {
     struct flow flow; /* first: the table's own */
     int socket;
     uint64_t used_us;
     uint8_t sent_header[UDP_HEADER_BYTES]; /* of the guest's last packet, for ICMP errors */
     uint32_t ready_next;                   /* slot + 1 */
-    bool ping;                             /* ICMP echo: the guest's port is the identifier */
-    bool ready;                            /* on the list of flows with something to read */
+    enum flow_kind kind;
+    bool ready; /* on the list of flows with something to read */
 };
 
 struct nat_udp {
@@ -104,24 +114,33 @@ void nat_udp_close(struct nat *nat)
     free(nat->udp);
 }
 
-/* A send or receive failed for good: the flow ends, the guest hears why if it is worth hearing. */
+/* The guest hears why, if it is worth hearing. */
+static void tell_guest(struct nat *nat, int error, const struct nat_flow_key *key, uint8_t protocol,
+                       const uint8_t *l4)
+{
+    if (error == -ECONNREFUSED)
+        nat_icmp_unreachable(nat, NAT_UNREACHABLE_PORT, key, protocol, l4);
+    else if (error == -EHOSTUNREACH)
+        nat_icmp_unreachable(nat, NAT_UNREACHABLE_HOST, key, protocol, l4);
+    else if (error == -ENETUNREACH)
+        nat_icmp_unreachable(nat, NAT_UNREACHABLE_NET, key, protocol, l4);
+    else if (error == -EACCES || error == -EPERM)
+        nat_icmp_unreachable(nat, NAT_UNREACHABLE_PROHIBITED, key, protocol, l4);
+}
+
+/* A send or receive failed for good: the flow ends. */
 static void flow_failed(struct nat *nat, struct udp_flow *flow, int error)
 {
     const struct nat_flow_key key = flow->flow.key;
-    const uint8_t protocol = flow->ping ? IP_PROTOCOL_ICMP : IP_PROTOCOL_UDP;
+    const enum flow_kind kind = flow->kind;
     uint8_t header[UDP_HEADER_BYTES];
 
     memcpy(header, flow->sent_header, sizeof header);
     nat_count(&nat->metrics->udp_send_fail_total);
     flow_close(nat, flow);
-    if (error == -ECONNREFUSED)
-        nat_icmp_unreachable(nat, NAT_UNREACHABLE_PORT, &key, protocol, header);
-    else if (error == -EHOSTUNREACH)
-        nat_icmp_unreachable(nat, NAT_UNREACHABLE_HOST, &key, protocol, header);
-    else if (error == -ENETUNREACH)
-        nat_icmp_unreachable(nat, NAT_UNREACHABLE_NET, &key, protocol, header);
-    else if (error == -EACCES || error == -EPERM)
-        nat_icmp_unreachable(nat, NAT_UNREACHABLE_PROHIBITED, &key, protocol, header);
+    if (kind != FLOW_CONE) /* whose packet it was is not known */
+        tell_guest(nat, error, &key, kind == FLOW_PING ? IP_PROTOCOL_ICMP : IP_PROTOCOL_UDP,
+                   header);
 }
 
 /* A place in the table, by force where that is configured. */
@@ -139,26 +158,28 @@ static struct udp_flow *flow_claim(struct nat *nat, const struct nat_flow_key *k
     return (struct udp_flow *)(void *)flow;
 }
 
-static struct udp_flow *flow_open(struct nat *nat, const struct nat_flow_key *key, bool ping,
-                                  const uint8_t *l4)
+static int socket_open(struct nat *nat, enum flow_kind kind, uint32_t cookie,
+                       const struct nat_endpoint *actual)
 {
-    struct nat_endpoint actual = key->remote;
+    const struct nat_host *host = &nat->host;
 
-    if (ping ? !nat_egress_address(nat, &key->remote)
-             : !nat_egress(nat, POLICY_UDP, &key->remote, &actual)) {
-        nat_icmp_unreachable(nat, NAT_UNREACHABLE_PROHIBITED, key,
-                             ping ? IP_PROTOCOL_ICMP : IP_PROTOCOL_UDP, l4);
-        return NULL;
-    }
+    if (kind == FLOW_CONE)
+        return host->udp_open(host->context, cookie, actual->family);
+    return kind == FLOW_PING ? host->ping_connect(host->context, cookie, actual)
+                             : host->udp_connect(host->context, cookie, actual);
+}
+
+/* The egress decision was made. */
+static struct udp_flow *flow_open(struct nat *nat, const struct nat_flow_key *key,
+                                  enum flow_kind kind, const struct nat_endpoint *actual)
+{
     struct udp_flow *flow = flow_claim(nat, key);
 
     if (flow == NULL)
         return NULL;
-    const uint32_t cookie = nat_cookie(NAT_COOKIE_UDP, flow_cookie(&flow->flow));
-
-    flow->ping = ping;
-    flow->socket = ping ? nat->host.ping_connect(nat->host.context, cookie, &actual)
-                        : nat->host.udp_connect(nat->host.context, cookie, &actual);
+    flow->kind = kind;
+    flow->socket =
+        socket_open(nat, kind, nat_cookie(NAT_COOKIE_UDP, flow_cookie(&flow->flow)), actual);
     if (flow->socket < 0) {
         flow_remove(&nat->udp->table, &flow->flow);
         nat_count(&nat->metrics->udp_send_fail_total);
@@ -168,19 +189,40 @@ static struct udp_flow *flow_open(struct nat *nat, const struct nat_flow_key *ke
     return flow;
 }
 
+static bool may_leave(struct nat *nat, const struct nat_flow_key *key, bool ping, const uint8_t *l4,
+                      struct nat_endpoint *actual)
+{
+    *actual = key->remote;
+    if (ping ? nat_egress_address(nat, &key->remote)
+             : nat_egress(nat, POLICY_UDP, &key->remote, actual))
+        return true;
+    nat_icmp_unreachable(nat, NAT_UNREACHABLE_PROHIBITED, key,
+                         ping ? IP_PROTOCOL_ICMP : IP_PROTOCOL_UDP, l4);
+    return false;
+}
+
+static void flow_used(struct nat *nat, struct udp_flow *flow)
+{
+    flow->used_us = nat->now_us;
+    flow_touch(&nat->udp->table, &flow->flow);
+}
+
 /* `l4` is the packet's protocol header, `data` what the host's socket sends. */
 static void to_world(struct nat *nat, const struct nat_flow_key *key, bool ping, const uint8_t *l4,
                      const uint8_t *data, uint32_t bytes)
 {
     struct udp_flow *flow = (struct udp_flow *)(void *)flow_find(&nat->udp->table, key);
 
-    if (flow == NULL)
-        flow = flow_open(nat, key, ping, l4);
+    if (flow == NULL) {
+        struct nat_endpoint actual;
+
+        if (may_leave(nat, key, ping, l4, &actual))
+            flow = flow_open(nat, key, ping ? FLOW_PING : FLOW_CONNECTED, &actual);
+    }
     if (flow == NULL)
         return;
     memcpy(flow->sent_header, l4, sizeof flow->sent_header);
-    flow->used_us = nat->now_us;
-    flow_touch(&nat->udp->table, &flow->flow);
+    flow_used(nat, flow);
 
     const ssize_t sent = nat->host.udp_send(nat->host.context, flow->socket, data, bytes);
 
@@ -189,6 +231,42 @@ static void to_world(struct nat *nat, const struct nat_flow_key *key, bool ping,
         flow_failed(nat, flow, (int)sent);
     else if (sent == -EMSGSIZE)
         nat_count(&nat->metrics->udp_send_fail_total);
+}
+
+/* The flow of a guest's port, whoever is at the other end. It is kept under an address that no
+ * packet and no ping has, since groups never get this far. */
+static struct nat_flow_key cone_key(const struct nat_flow_key *key)
+{
+    struct nat_flow_key cone = {.guest = key->guest, .remote = {.family = key->guest.family}};
+
+    memset(cone.remote.address, 0xff, sizeof cone.remote.address);
+    return cone;
+}
+
+/* The socket is open to all, so each datagram's destination is judged (§6.1). */
+static void cone_to_world(struct nat *nat, const struct nat_flow_key *key, const uint8_t *l4,
+                          const uint8_t *data, uint32_t bytes)
+{
+    const struct nat_flow_key cone = cone_key(key);
+    struct nat_endpoint actual;
+
+    if (!may_leave(nat, key, false, l4, &actual))
+        return;
+    struct udp_flow *flow = (struct udp_flow *)(void *)flow_find(&nat->udp->table, &cone);
+
+    if (flow == NULL)
+        flow = flow_open(nat, &cone, FLOW_CONE, &actual);
+    if (flow == NULL)
+        return;
+    flow_used(nat, flow);
+    const ssize_t sent =
+        nat->host.udp_send_to(nat->host.context, flow->socket, &actual, data, bytes);
+
+    /* One remote's trouble is not the others': the flow lives on. */
+    if (sent < 0 && sent != -EAGAIN && sent != -ENOBUFS) {
+        nat_count(&nat->metrics->udp_send_fail_total);
+        tell_guest(nat, (int)sent, key, IP_PROTOCOL_UDP, l4);
+    }
 }
 
 void nat_udp_ping(struct nat *nat, const struct ip_packet *packet)
@@ -241,7 +319,12 @@ void nat_udp_input(struct nat *nat, const struct ip_packet *packet)
         nat_count(&nat->metrics->guest_frames_ignored_total);
         return;
     }
-    to_world(nat, key, false, packet->payload, payload, payload_bytes);
+    /* Behind a forward rule the answer's address is not the one the guest knows. */
+    if (nat->config->udp_full_cone && nat->host.udp_open != NULL &&
+        !is_forwarded(nat, &key->remote))
+        cone_to_world(nat, key, packet->payload, payload, payload_bytes);
+    else
+        to_world(nat, key, false, packet->payload, payload, payload_bytes);
 }
 
 bool nat_udp_send(struct nat *nat, const struct nat_flow_key *key, uint8_t *room,
@@ -272,6 +355,18 @@ static void ping_reply(struct nat *nat, const struct nat_flow_key *key, uint8_t 
     nat_ip4_send(nat, key, IP_PROTOCOL_ICMP, icmp, bytes);
 }
 
+/* Says in `remote` whom a datagram of a cone's socket is from. */
+static ssize_t receive(struct nat *nat, const struct udp_flow *flow, struct nat_endpoint *remote,
+                       uint8_t *data)
+{
+    const struct nat_host *host = &nat->host;
+
+    if (flow->kind == FLOW_CONE)
+        return host->udp_receive_from(host->context, flow->socket, remote, data,
+                                      DATAGRAM_BYTES_MAX);
+    return host->udp_receive(host->context, flow->socket, data, DATAGRAM_BYTES_MAX);
+}
+
 /* Returns false once there is no more to read, or no flow. */
 static bool from_world(struct nat *nat, struct udp_flow *flow)
 {
@@ -283,8 +378,8 @@ static bool from_world(struct nat *nat, struct udp_flow *flow)
             nat->udp->blocked = true;
             return true;
         }
-        const ssize_t bytes = nat->host.udp_receive(nat->host.context, flow->socket,
-                                                    room + UDP_HEADER_BYTES, DATAGRAM_BYTES_MAX);
+        struct nat_flow_key key = flow->flow.key;
+        const ssize_t bytes = receive(nat, flow, &key.remote, room + UDP_HEADER_BYTES);
 
         if (bytes == -EAGAIN)
             return false;
@@ -292,12 +387,14 @@ static bool from_world(struct nat *nat, struct udp_flow *flow)
             flow_failed(nat, flow, (int)bytes);
             return false;
         }
-        flow->used_us = nat->now_us;
-        flow_touch(&nat->udp->table, &flow->flow);
-        if (flow->ping)
-            ping_reply(nat, &flow->flow.key, room + UDP_HEADER_BYTES, (uint32_t)bytes);
+        /* Whom the guest may not call has no business calling it: the host's neighbours. */
+        if (flow->kind == FLOW_CONE && !nat_egress_address(nat, &key.remote))
+            continue;
+        flow_used(nat, flow);
+        if (flow->kind == FLOW_PING)
+            ping_reply(nat, &key, room + UDP_HEADER_BYTES, (uint32_t)bytes);
         else
-            nat_udp_send(nat, &flow->flow.key, room, (uint32_t)bytes);
+            nat_udp_send(nat, &key, room, (uint32_t)bytes);
     }
     return true;
 }
