@@ -6,21 +6,34 @@ import { attachNic } from "aero-nic/v86";
 import { startSampleSite } from "../../web-demo/sample-site.js";
 import { ProxyProcess } from "../support/proxy.js";
 import { Guest } from "./guest.js";
+import { Wire } from "./wire.js";
 
 export const SITE_NAME = "web.test";
 const SITE_ADDRESS = "203.0.113.10"; // TEST-NET-3: belongs to nobody
 /** Room for the largest window that the NAT offers, 4 MiB: a burst must not overrun a busy pump. */
 const RING_BYTES = 8 << 20;
+const NIC_SLOT = 3;
+const WIRE_SLOT = 4;
+export const WIRE_MAC = "52:54:00:12:34:57";
 
 /** Everything of one run; close() ends all of it, in the right order, whatever exists. */
 export class World {
   /** @type {Guest} */ guest;
+  /** The card with the tunnel. @type {import("aero-nic").Nic} */ nic;
+  /** @type {import("aero-nic").Tunnel} */ tunnel;
+  /** The second card, if there is one. @type {import("aero-nic").Nic | null} */ wireNic = null;
+  /** The far end of the second card's cable. @type {Wire | null} */ wire = null;
+  /** What is plugged into the guest, by slot. @type {Map<number, import("aero-nic").Nic>} */
+  #nics = new Map();
+  #cards = [];
   #closers = [];
+  #options;
 
   /**
    * @param {object} options
    * @param {string} [options.model]  of the card
    * @param {object} [options.guest]  options of Guest
+   * @param {boolean} [options.wire]  true: a second card, whose cable ends in the test
    * @param {() => Promise<{ port: number, close: () => Promise<void> }>} [options.startSite]
    * @param {object} [options.tunnel]  more options of connectTunnel()
    * @param {Record<string, string>} [options.proxy]  more settings of the proxy
@@ -37,6 +50,7 @@ export class World {
   }
 
   async #open(options) {
+    this.#options = options;
     this.site = await (options.startSite ?? startSampleSite)();
     this.#closers.push(() => this.site.close());
     this.proxy = await ProxyProcess.start({
@@ -47,23 +61,67 @@ export class World {
       ...options.proxy,
     });
     this.#closers.push(() => this.proxy.stop());
-    this.nic = await createNic({
-      model: options.model ?? "e1000",
-      ringBytes: RING_BYTES,
-    });
-    this.#closers.push(() => this.nic.close());
-    this.tunnel = connectTunnel(this.nic, {
+    await this.#connect();
+    if (options.wire) {
+      this.wireNic = await createNic({ model: options.model ?? "e1000", mac: WIRE_MAC });
+      this.#closers.push(() => this.wireNic.close());
+      this.wire = new Wire(this.wireNic);
+      this.#nics.set(WIRE_SLOT, this.wireNic);
+    }
+    await this.#boot(options.guest);
+    this.#closers.push(() => this.#end());
+  }
+
+  async #connect() {
+    const nic = await createNic({ model: this.#options.model ?? "e1000", ringBytes: RING_BYTES });
+    this.#closers.push(() => nic.close());
+    const tunnel = connectTunnel(nic, {
       url: this.proxy.url,
       webSocketModule: pathToFileURL(createRequire(import.meta.url).resolve("ws")).href,
-      ...options.tunnel,
+      ...this.#options.tunnel,
     });
-    this.#closers.push(() => this.tunnel.close());
-    await this.tunnel.opened;
-    this.guest = new Guest(options.guest);
-    this.#closers.push(() => this.guest.destroy());
-    this.card = attachNic(this.guest.emulator, this.nic);
-    await this.card.ready;
-    this.#closers.push(() => this.card.detach());
+    this.#closers.push(() => tunnel.close());
+    await tunnel.opened;
+    this.nic = nic;
+    this.tunnel = tunnel;
+    this.#nics.set(NIC_SLOT, nic);
+  }
+
+  async #boot(guest) {
+    this.guest = new Guest(guest);
+    this.#cards = [...this.#nics].map(([slot, nic]) =>
+      attachNic(this.guest.emulator, nic, { slot }),
+    );
+    await Promise.all(this.#cards.map((card) => card.ready));
+  }
+
+  async #end() {
+    for (const card of this.#cards) card.detach();
+    await this.guest.destroy();
+  }
+
+  /** Stops the guest and returns the emulator's saved state. It stays stopped: see restore(). */
+  async save() {
+    await this.guest.emulator.stop();
+    return this.guest.emulator.save_state();
+  }
+
+  /**
+   * Ends the guest and goes on from a saved state in another emulator. The cards keep their cables,
+   * but what they know of the guest is reset, so that it can only come out of the saved state.
+   * @param {ArrayBuffer} state
+   */
+  async restore(state) {
+    await this.#end();
+    for (const nic of this.#nics.values()) nic.reset();
+    await this.#boot({ ...this.#options.guest, state });
+  }
+
+  /** As restore(), but the card is a new one, and its tunnel a new session with the proxy. */
+  async restoreElsewhere(state) {
+    this.tunnel.close();
+    await this.#connect();
+    await this.restore(state);
   }
 
   /** Every counter of a loss on the way, by layer; all of them should stand still. */
