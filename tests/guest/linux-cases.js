@@ -7,9 +7,17 @@ import { BOOT_TIMEOUT_MS } from "./guest.js";
 import { SITE_NAME, World } from "./world.js";
 
 const FILE_BYTES = 20 * 1000 * 1000;
-const TRANSFER_TIMEOUT_MS = 300_000;
+export const TRANSFER_TIMEOUT_MS = 300_000;
 
 /** @typedef {{ model: string, driver: string, speed?: string }} Card */
+
+/** SHA-256 of what the site's /blob gives, fetched without any of our doing. */
+export async function sumOfBlob(site, bytes) {
+  const answer = await fetch(`http://127.0.0.1:${site.port}/blob?bytes=${bytes}`);
+  return createHash("sha256")
+    .update(new Uint8Array(await answer.arrayBuffer()))
+    .digest("hex");
+}
 
 const cases = [
   {
@@ -65,10 +73,11 @@ const cases = [
   {
     name: "a download of 20 MB arrives unchanged",
     run: async ({ guest, site }) => {
-      const blob = `/blob?bytes=${FILE_BYTES}`;
-      const there = await (await fetch(`http://127.0.0.1:${site.port}${blob}`)).arrayBuffer();
-      const here = createHash("sha256").update(new Uint8Array(there)).digest("hex");
-      await guest.must(`wget -q -O /tmp/file 'http://${SITE_NAME}${blob}'`, TRANSFER_TIMEOUT_MS);
+      const here = await sumOfBlob(site, FILE_BYTES);
+      await guest.must(
+        `wget -q -O /tmp/file 'http://${SITE_NAME}/blob?bytes=${FILE_BYTES}'`,
+        TRANSFER_TIMEOUT_MS,
+      );
       const [sum] = (await guest.must("sha256sum /tmp/file", TRANSFER_TIMEOUT_MS)).split(" ");
       assert.equal(sum, here);
     },
@@ -122,14 +131,20 @@ const cases = [
   },
 ];
 
-/** Registers all cases for one card. @param {Card} card */
-export function linuxSuite(card) {
+/**
+ * Registers all cases for one card.
+ * @param {Card} card
+ * @param {{ name: string, run: (world: World, card: Card) => Promise<void> }[]} more  after those
+ *   of this file, in the same guest
+ */
+export function linuxSuite(card, more = []) {
   describe(`Linux with its own ${card.driver} driver`, () => {
     let world;
     let failed = false;
     before(async () => {
       world = await World.open({
         model: card.model,
+        wire: more.length > 0,
         guest: { append: `aero.driver=${card.driver}` },
       });
     });
@@ -139,7 +154,7 @@ export function linuxSuite(card) {
       console.log("card", world.nic.stats(), "tunnel", world.tunnel.stats());
       await world.close();
     });
-    for (const { name, run } of cases) {
+    for (const { name, run } of [...cases, ...more]) {
       it(name, async (t) => {
         if (failed) return t.skip("a case it stands on has failed");
         failed = true;

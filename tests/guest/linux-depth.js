@@ -1,0 +1,171 @@
+// What Linux gets out of an E1000 beyond moving frames. The second card, eth1, is on a wire whose
+// other end the test holds: frames are checked there, one by one.
+import assert from "node:assert/strict";
+import { frameTo } from "./wire.js";
+import { WIRE_MAC } from "./world.js";
+
+const PEER = "192.0.2.1"; // TEST-NET-1; whoever is asked for on the wire is there
+const VLAN_PEER = "198.51.100.1";
+const OTHER_MAC = "52:54:00:99:99:99";
+
+const REG_CTRL = 0x00000;
+const REG_VET = 0x00038;
+const CTRL_VME = 1 << 30; // tags are stripped and inserted by the card
+const TPID_CUSTOMER = 0x8100;
+const TPID_SERVICE = 0x88a8;
+
+const IPV4 = 0x0800;
+const LARGEST_MTU = 2048 - 14; // net-rings.md §4: what the rings carry
+const RELOADS = 20;
+
+const stat = async (guest, name, device = "eth1") =>
+  Number(await guest.must(`cat /sys/class/net/${device}/statistics/${name}`));
+
+/** Sends the frames and says how many of them the driver was given. */
+async function delivered({ guest, wire }, frames) {
+  const before = await stat(guest, "rx_packets");
+  for (const frame of frames) wire.send(frame);
+  return (await stat(guest, "rx_packets")) - before; // the frames are in the card before the shell
+}
+
+async function pings(guest, address, options = "") {
+  assert.match(await guest.must(`ping -c 2 ${options} ${address}`), / 0% packet loss/);
+}
+
+export const depthCases = [
+  {
+    name: "the counters in sysfs are the card's own",
+    run: async ({ guest, nic }) => {
+      const own = () => JSON.stringify(nic.stats());
+      const names = ["tx_packets", "tx_bytes", "rx_packets", "rx_bytes"];
+      let before;
+      let seen;
+      do {
+        before = own();
+        const files = names.map((name) => `/sys/class/net/eth0/statistics/${name}`).join(" ");
+        seen = (await guest.must(`cat ${files}`)).trim().split("\n").map(Number);
+      } while (own() !== before); // a frame came in between
+      const { txFrames, txBytes, rxFrames, rxBytes } = nic.stats();
+      assert.deepEqual(seen.slice(0, 3), [txFrames, txBytes, rxFrames]);
+      const padding = seen[3] - rxBytes; // ARP is shorter than a frame may be
+      assert.ok(padding >= 0 && padding < 1000, `rx_bytes: ${padding} more than the card's`);
+    },
+  },
+  {
+    name: "a second card in the next slot works beside the first",
+    run: async ({ guest, wireNic }) => {
+      await guest.must(`ip addr add 192.0.2.2/24 dev eth1 && ip link set eth1 up`);
+      assert.equal(await guest.must("cat /sys/class/net/eth1/address"), `${WIRE_MAC}\n`);
+      await guest.must(`until [ "$(cat /sys/class/net/eth1/carrier)" = 1 ]; do sleep 0.1; done`);
+      await pings(guest, PEER);
+      assert.ok(wireNic.stats().interrupts > 0);
+      await pings(guest, "10.0.2.2");
+    },
+  },
+  {
+    name: "a frame for another address stays outside, in promiscuous mode it comes in",
+    run: async (world) => {
+      const { guest } = world;
+      const frames = [frameTo(OTHER_MAC), frameTo(WIRE_MAC), frameTo(OTHER_MAC)];
+      assert.equal(await delivered(world, frames), 1);
+      await guest.must("ip link set eth1 promisc on");
+      assert.equal(await delivered(world, frames), 3);
+      await guest.must("ip link set eth1 promisc off");
+      assert.equal(await delivered(world, frames), 1);
+    },
+  },
+  {
+    name: "multicast comes in after the join only, also beyond the exact filter's 15 entries",
+    run: async (world) => {
+      const { guest } = world;
+      // An IPv6 address joins the group of its low 24 bits (RFC 4291 §2.7.1).
+      const hosts = Array.from({ length: 20 }, (_, at) => (0x100 + at * 7).toString(16));
+      const frames = hosts.map((host) => frameTo(`33:33:ff:00:0${host[0]}:${host.slice(1)}`));
+      const each = (verb) =>
+        guest.must(
+          `for host in ${hosts.join(" ")}; do ip addr ${verb} 2001:db8::$host/64 dev eth1; done`,
+        );
+      assert.equal(await delivered(world, frames), 0);
+      await each("add");
+      assert.equal(await delivered(world, frames), frames.length);
+      await each("del");
+      assert.equal(await delivered(world, frames), 0);
+      await guest.must("ifconfig eth1 allmulti");
+      assert.equal(await delivered(world, frames), frames.length);
+      await guest.must("ifconfig eth1 -allmulti");
+    },
+  },
+  {
+    name: "a VLAN interface: the card inserts the tag and takes it off",
+    run: async ({ guest, wire, wireNic }) => {
+      await guest.must(
+        "while read -r module; do insmod /lib/modules/$module.ko; done </lib/modules/vlan.order",
+      );
+      await guest.must("ip link add link eth1 name eth1.7 type vlan id 7");
+      await guest.must("ip addr add 198.51.100.2/24 dev eth1.7 && ip link set eth1.7 up");
+      assert.ok(wireNic.barRead(0, REG_CTRL, 4) & CTRL_VME);
+      const seen = async () => {
+        wire.frames = [];
+        await pings(guest, VLAN_PEER);
+        return wire.frames.filter(({ type }) => type === IPV4).map(({ tag }) => tag);
+      };
+      const customer = { tpid: TPID_CUSTOMER, tci: 7 };
+      assert.deepEqual(await seen(), [customer, customer]);
+      // Linux knows nothing of this, so another type on the wire can only be the card's doing.
+      wire.tpids.push(TPID_SERVICE);
+      wireNic.barWrite(0, REG_VET, 4, TPID_SERVICE);
+      const service = { tpid: TPID_SERVICE, tci: 7 };
+      assert.deepEqual(await seen(), [service, service]);
+      wireNic.barWrite(0, REG_VET, 4, TPID_CUSTOMER);
+    },
+  },
+  {
+    name: "a frame of a VLAN nobody is in stays outside",
+    run: async (world) => {
+      const tagged = (tci) => frameTo(WIRE_MAC, { tpid: TPID_CUSTOMER, tci });
+      const filtered = world.wireNic.stats().rxFiltered;
+      assert.equal(await delivered(world, [tagged(8), tagged(7), tagged(0xfff)]), 1);
+      assert.equal(world.wireNic.stats().rxFiltered - filtered, 2);
+      await world.guest.must("ip link del eth1.7");
+    },
+  },
+  {
+    name: "frames above 1518 bytes go out and come in whole",
+    run: async ({ guest, wire }) => {
+      await guest.must(`ip link set eth1 mtu ${LARGEST_MTU}`);
+      wire.frames = [];
+      await pings(guest, PEER, `-s ${LARGEST_MTU - 28}`);
+      const sizes = wire.frames.filter(({ type }) => type === IPV4).map(({ bytes }) => bytes);
+      assert.deepEqual(sizes, [LARGEST_MTU + 14, LARGEST_MTU + 14]);
+    },
+  },
+  {
+    name: "a frame that no tunnel carries is lost and counted, and the next one flows",
+    run: async ({ guest, wireNic }) => {
+      await guest.must("ip link set eth1 mtu 9000");
+      const before = wireNic.stats().txDroppedOversize;
+      assert.match((await guest.run(`ping -c 1 -W 1 -s 8972 ${PEER}`)).output, /100% packet loss/);
+      assert.equal(wireNic.stats().txDroppedOversize - before, 1);
+      await pings(guest, PEER);
+      await guest.must("ip link set eth1 mtu 1500");
+    },
+  },
+  {
+    name: `the driver can be unloaded and loaded ${RELOADS} times`,
+    run: async ({ guest, nic, wireNic }) => {
+      const complete =
+        "insmod /lib/modules/e1000.ko && ip link set eth0 up && ip link set eth1 up &&" +
+        " ip addr add 192.0.2.2/24 dev eth1";
+      for (let done = 1; done <= RELOADS; done++) {
+        await guest.must(`rmmod e1000 && ${complete}`);
+        assert.equal(await guest.must("cat /sys/class/net/eth1/address"), `${WIRE_MAC}\n`);
+        if (done % 5 !== 0) continue;
+        await guest.must(`until [ "$(cat /sys/class/net/eth1/carrier)" = 1 ]; do sleep 0.1; done`);
+        await pings(guest, PEER);
+      }
+      for (const card of [nic, wireNic]) assert.equal(card.stats().rxBadRing, 0);
+      await guest.must("udhcpc -i eth0 -t 20 -T 1 -n -q -S >/dev/null 2>&1");
+      await pings(guest, "10.0.2.2");
+    },
+  },
+];
