@@ -144,6 +144,24 @@ static void zero_length_descriptors(void **state)
     next_frame_flows(d, 1);
 }
 
+/* §4.1: a loop of empty descriptors grows no chain; no more hops than the table has entries. */
+static void loops_of_empty_descriptors(void **state)
+{
+    struct vdriver *d = *state;
+
+    vdriver_desc(d, QUEUE_TX, 0, VDRIVER_TX, 0, DESC_NEXT, 0);
+    vdriver_post(d, QUEUE_TX, 0);
+    for (uint32_t i = 0; i < 4096; i++)
+        vdriver_desc_at(d, VDRIVER_BIG, i, VDRIVER_TX, 0, DESC_NEXT, (uint16_t)((i + 1) % 4096));
+    vdriver_desc(d, QUEUE_TX, 1, VDRIVER_BIG, 4096 * 16, DESC_INDIRECT, 0);
+    vdriver_post(d, QUEUE_TX, 1);
+    d->dma_calls = 0;
+    assert_int_equal(virtio_net_poll(d->nic, 8), 2);
+    assert_true(d->dma_calls < 256 + 4096 / 16 + 32);
+    assert_int_equal(virtio_net_stats(d->nic)->bad_chains, 2);
+    next_frame_flows(d, 2);
+}
+
 /* §3.13 (QEMU's large_tx/uint_max): 65 descriptors of UINT_MAX / 64 bytes. */
 static void large_tx_uint_max(void **state)
 {
@@ -378,6 +396,7 @@ int main(void)
         S(faulty_indirect_tables),
         S(indirect_not_negotiated),
         S(zero_length_descriptors),
+        S(loops_of_empty_descriptors),
         S(large_tx_uint_max),
         S(chains_shorter_than_the_header),
         S(broken_receive_chains),
