@@ -87,6 +87,15 @@ function runNative(args) {
   return execFileSync(native, args, { encoding: "utf8" });
 }
 
+function hasValgrind() {
+  try {
+    execFileSync("valgrind", ["--version"]);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Instructions the whole program takes for some batches, under callgrind. */
 function instructions(name, batches) {
   const tool = ["--tool=callgrind", "--callgrind-out-file=/dev/null", native, name, `${batches}`];
@@ -179,6 +188,10 @@ function goals(rows) {
     });
     list.push({ goal: `${way} 60, wasm direct, at least 5 M/s`, is: small, met: small >= 5 });
   }
+  for (const row of rows.filter((r) => r.path === "wasm" && r.via === "direct")) {
+    const goal = `${row.way} ${row.shape}, wasm direct, bytes left to the collector: none`;
+    list.push({ goal, is: row.allocated, met: row.allocated === 0 });
+  }
   const allocated = rows.filter((row) => row.path === "native" && row.allocated > 0).length;
   list.push({ goal: "native, cases that allocate: none", is: allocated, met: allocated === 0 });
   return list;
@@ -194,7 +207,9 @@ for (let round = 0; round < options.rounds; round++) {
 }
 load.push(loadavg()[0]);
 for (const one of cases) if (one.run) one.allocated = heapBytes(one);
-if (options.callgrind) {
+if (options.callgrind && !hasValgrind()) {
+  console.log("no instruction counts: valgrind is not installed (scripts/setup)");
+} else if (options.callgrind) {
   for (const one of cases.filter((some) => some.path === "native")) {
     const batches = 256 / one.shape.units;
     const less = instructions(nameOf(one), batches);
