@@ -174,6 +174,21 @@ static void mergeable_never_partial(void **state)
     assert_int_equal(vdriver_used_idx(d, QUEUE_RX), 3);
 }
 
+/* The header counts: 1012 bytes fill two buffers of 512 to the last byte, 1013 need a third. */
+static void mergeable_to_the_last_byte(void **state)
+{
+    struct vdriver *d = *state;
+
+    for (uint16_t i = 0; i < 5; i++)
+        vdriver_receive(d, i, 512);
+    assert_int_equal(virtio_net_rx_offer(d->nic, vdriver_frame(1012), 1012), 0);
+    assert_int_equal(vdriver_used_idx(d, QUEUE_RX), 2);
+    assert_used(d, QUEUE_RX, 1, 1, 512);
+    assert_int_equal(virtio_net_rx_offer(d->nic, vdriver_frame(1013), 1013), 0);
+    assert_int_equal(vdriver_used_idx(d, QUEUE_RX), 5);
+    assert_used(d, QUEUE_RX, 4, 4, 1);
+}
+
 /* A frame that all buffers of a full ring can't hold is dropped, not held for ever. */
 static void mergeable_that_never_fits(void **state)
 {
@@ -307,6 +322,7 @@ int main(void)
         S(too_large_without_mergeable),
         S(mergeable_buffers),
         S(mergeable_never_partial),
+        S(mergeable_to_the_last_byte),
         S(mergeable_that_never_fits),
         S(cve_2021_3748_num_buffers_first),
         S(checksum_good_is_marked),
