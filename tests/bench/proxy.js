@@ -1,14 +1,46 @@
-// Gbit/s and frames/s through the real proxy, with a Linux kernel as the guest (a tap bridged to
-// the tunnel), next to the same transfer over bare loopback. --json FILE, --bytes N, --rtt.
+// The real proxy with a Linux kernel as the guest (a tap bridged to the tunnel), next to
+// slirp4netns and pasta with a tap of their own, and to bare loopback: the same client, server,
+// machine and run. Then ours and slirp4netns behind a slow leg, and memory.
+//
+//   proxy.js [--json FILE] [--quick]     6 minutes at most; --quick: one
+//
+// "late" is the second half of a transfer, when no start is in the figure any more. Gbit/s per core
+// counts the CPU time of the proxy (or rival) alone; each rival reads its tap by itself, while ours
+// hears from the guest through the bridge and a WebSocket.
 import { readFileSync, writeFileSync } from "node:fs";
+import { cpus, loadavg } from "node:os";
 import { PeerWorld } from "../support/tunnel-peer.js";
+import { openRival, openSlirpSocket, rivalNames, whyNot } from "./rival.js";
 
 const argument = (name, otherwise) => {
   const at = process.argv.indexOf(name);
   return at > 0 ? process.argv[at + 1] : otherwise;
 };
-const bytes = Number(argument("--bytes", 200_000_000));
+const quick = process.argv.includes("--quick");
+const MB = 1_000_000;
 const CLOCK_TICKS_PER_S = 100;
+const OUR_MTU = 1500; // of the proxy's LAN
+const plan = quick
+  ? {
+      bytes: 60 * MB,
+      flows: [1, 10],
+      mtus: [1500],
+      rttMs: [0, 50],
+      limitS: 6,
+      sessions: 10,
+      idle: 200,
+    }
+  : {
+      bytes: 200 * MB,
+      flows: [1, 10, 100],
+      mtus: [1500, 65520],
+      rttMs: [0, 20, 50, 100],
+      limitS: 15,
+      sessions: 50,
+      idle: 500,
+    };
+const slowBytes = (rttMs) => (quick ? 120 * MB : rttMs > 50 ? 250 * MB : 400 * MB);
+const slirpBytes = (rttMs) => Math.round((quick ? 3 : 6) * (65_536 / (rttMs / 1000))); // seconds
 
 /** CPU seconds a process has used. */
 function cpuSeconds(pid) {
@@ -16,57 +48,171 @@ function cpuSeconds(pid) {
   return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS_PER_S;
 }
 
-const world = await PeerWorld.open();
+function residentBytes(pid) {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]) * 1024;
+}
+
 const rows = [];
+const memory = [];
+const started = { date: new Date().toISOString(), load: loadavg()[0], cores: cpus().length };
+
+/** Runs one transfer and makes a row of it. @param {() => Promise<object>} transfer */
+async function measure(row, pid, transfer) {
+  const before = pid ? cpuSeconds(pid) : 0;
+  const result = await transfer();
+  if (!result.ok) {
+    const why = result.status === 124 ? "it did not end in time" : JSON.stringify(result);
+    rows.push({ ...row, note: `failed: ${why.slice(0, 120)}` });
+    return;
+  }
+  const late = result.half_s > 0 && result.half_s < result.seconds && row.flows === 1;
+  rows.push({
+    ...row,
+    bytes: result.bytes,
+    gbitPerS: (result.bytes * 8) / result.seconds / 1e9,
+    ...(late && { lateGbitPerS: (result.bytes * 4) / (result.seconds - result.half_s) / 1e9 }),
+    ...(pid && { cpuSecondsPerGb: (cpuSeconds(pid) - before) / (result.bytes / 1e9) }),
+  });
+}
+
+async function measureOurs(world, row, bytes) {
+  const options = row.rttMs > 0 ? ["--delay-us", String(row.rttMs * 500)] : [];
+  const counters = async () => {
+    const metrics = await world.proxy.metrics();
+    return ["l2_frames_rx_total", "l2_frames_tx_total", "l2_tcp_retransmits_total"].map(
+      (name) => metrics.get(name) ?? 0,
+    );
+  };
+  const before = await counters();
+  const share = Math.ceil(bytes / row.flows);
+  await measure({ path: "proxy", ...row }, world.proxy.pid, () =>
+    world.transfer({ kind: row.what, bytes: share, flows: row.flows, options }),
+  );
+  const [received, sent, again] = (await counters()).map((value, i) => value - before[i]);
+  Object.assign(rows[rows.length - 1], { frames: received + sent, retransmits: again });
+}
+
+async function measureRivals(world, mtu) {
+  for (const path of rivalNames) {
+    const reason = whyNot(path);
+    if (reason) {
+      rows.push({ path, mtu, note: reason });
+      continue;
+    }
+    const rival = await openRival(path, mtu);
+    try {
+      for (const what of ["down", "up"])
+        for (const flows of plan.flows) {
+          const bytes = Math.ceil(plan.bytes / flows);
+          await measure({ path, what, mtu, flows, rttMs: 0 }, rival.pid, () =>
+            world.transferIn({ pid: rival.space, kind: what, bytes, flows, limitS: plan.limitS }),
+          );
+        }
+    } finally {
+      await rival.close();
+    }
+  }
+}
+
+async function measureSlow(world, rttMs) {
+  for (const what of ["down", "up"]) {
+    const row = { what, mtu: OUR_MTU, flows: 1, rttMs };
+    await measureOurs(world, row, slowBytes(rttMs));
+    const reason = whyNot("slirp4netns");
+    if (reason) {
+      rows.push({ path: "slirp4netns", ...row, note: reason });
+      continue;
+    }
+    const rival = await openSlirpSocket();
+    try {
+      const options = ["--delay-us", String(rttMs * 500)];
+      await measure({ path: "slirp4netns", ...row }, rival.pid, () =>
+        world.transferBySlirp({
+          kind: what,
+          bytes: slirpBytes(rttMs),
+          socket: rival.socket,
+          options,
+        }),
+      );
+    } finally {
+      await rival.close();
+    }
+  }
+}
+
+/** What one more idle session, and one more idle flow, costs in resident memory. */
+async function measureMemory(world) {
+  const { pid } = world.proxy;
+  const held = [];
+  const join = async () => {
+    held.push(world.hold(["sh", "-c", `echo up; exec cat`]));
+    await held[held.length - 1].hear();
+  };
+  try {
+    await join();
+    const one = residentBytes(pid);
+    while (held.length <= plan.sessions) await join();
+    const perSession = (residentBytes(pid) - one) / plan.sessions;
+    memory.push({ what: "idle session", count: plan.sessions, bytes: Math.round(perSession) });
+    const load = world.idleCommand(plan.idle).join(" ");
+    const busy = world.hold(["sh", "-c", `echo up; read go; exec ${load}`]);
+    held.push(busy);
+    await busy.hear();
+    const before = residentBytes(pid);
+    const heard = busy.hear();
+    busy.say("go\n");
+    const open = Number(/open (\d+)/.exec(await heard)[1]);
+    const perFlow = (residentBytes(pid) - before) / open;
+    memory.push({ what: "idle flow", count: open, bytes: Math.round(perFlow) });
+  } finally {
+    await Promise.all(held.map((guest) => guest.release()));
+  }
+}
+
+function print() {
+  const columns = ["path", "what", "MTU", "flows", "RTT ms", "Gbit/s", "late", "CPU s/GB", "/core"];
+  const line = (cells) =>
+    console.log(cells.map((cell, i) => String(cell ?? "-").padStart(i === 0 ? 12 : 10)).join(""));
+  line(columns);
+  for (const row of rows) {
+    const cells = [row.path, row.what, row.mtu, row.flows, row.rttMs];
+    if (row.note) {
+      line([...cells, `  ${row.note}`]);
+      continue;
+    }
+    line([
+      ...cells,
+      row.gbitPerS.toFixed(3),
+      row.lateGbitPerS?.toFixed(3),
+      row.cpuSecondsPerGb?.toFixed(2),
+      row.cpuSecondsPerGb > 0 ? (8 / row.cpuSecondsPerGb).toFixed(2) : undefined,
+    ]);
+  }
+  for (const row of memory) console.log(`${row.what}: ${row.bytes} bytes (${row.count} measured)`);
+}
+
+const world = await PeerWorld.open();
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 try {
   if (!(await world.isPossible())) throw new Error("needs the right to make a network namespace");
-  const frames = async () => {
-    const metrics = await world.proxy.metrics();
-    return metrics.get("l2_frames_rx_total") + metrics.get("l2_frames_tx_total");
-  };
-  const measure = async (what, flows, rttMs) => {
-    const options = rttMs > 0 ? ["--delay-us", String(rttMs * 500)] : [];
-    const before = { frames: await frames(), cpu: cpuSeconds(world.proxy.pid) };
-    const share = Math.ceil(bytes / flows);
-    const result = await world.transfer({ kind: what, bytes: share, flows, options });
-    if (!result.ok) throw new Error(`${what}: ${JSON.stringify(result)}`);
-    const cpu = cpuSeconds(world.proxy.pid) - before.cpu;
-    rows.push({
-      path: "proxy",
-      what,
-      flows,
-      rttMs,
-      gbitPerS: (result.bytes * 8) / result.seconds / 1e9,
-      framesPerS: ((await frames()) - before.frames) / result.seconds,
-      cpuSecondsPerGb: cpu / (result.bytes / 1e9),
-    });
-  };
-  for (const kind of ["down", "up"]) {
-    const raw = await world.raw({ kind, bytes });
-    if (!raw.ok) throw new Error(`raw ${kind}: ${JSON.stringify(raw)}`);
-    const gbitPerS = (raw.bytes * 8) / raw.seconds / 1e9;
-    rows.push({ path: "loopback", what: kind, flows: 1, rttMs: 0, gbitPerS });
-    for (const flows of [1, 10]) await measure(kind, flows, 0);
-    if (process.argv.includes("--rtt"))
-      for (const rttMs of [20, 50, 100]) await measure(kind, 1, rttMs);
+  for (const what of ["down", "up"]) {
+    const row = { path: "loopback", what, flows: 1, rttMs: 0 };
+    await measure(row, 0, () => world.raw({ kind: what, bytes: plan.bytes }));
   }
+  for (const mtu of plan.mtus) {
+    for (const what of ["down", "up"])
+      for (const flows of mtu === OUR_MTU ? plan.flows : [])
+        await measureOurs(world, { what, mtu, flows, rttMs: 0 }, plan.bytes);
+    if (mtu !== OUR_MTU) rows.push({ path: "proxy", mtu, note: `its LAN's MTU is ${OUR_MTU}` });
+    await measureRivals(world, mtu);
+  }
+  for (const rttMs of plan.rttMs.filter((ms) => ms > 0)) await measureSlow(world, rttMs);
+  await measureMemory(world);
 } finally {
   await world.close();
 }
-
-const columns = ["path", "what", "flows", "RTT ms", "Gbit/s", "frames/s", "CPU s/GB"];
-console.log(columns.map((name) => name.padStart(10)).join(""));
-for (const row of rows) {
-  const cells = [
-    row.path,
-    row.what,
-    row.flows,
-    row.rttMs,
-    row.gbitPerS.toFixed(2),
-    row.framesPerS ? Math.round(row.framesPerS) : "-",
-    row.cpuSecondsPerGb ? row.cpuSecondsPerGb.toFixed(2) : "-",
-  ];
-  console.log(cells.map((cell) => String(cell).padStart(10)).join(""));
-}
+print();
 const file = argument("--json");
-if (file) writeFileSync(file, `${JSON.stringify({ proxy: rows }, null, 2)}\n`);
+const load = loadavg()[0];
+const result = { proxy: { ...started, loadAtEnd: load, rows, memory } };
+if (file) writeFileSync(file, `${JSON.stringify(result, null, 2)}\n`);

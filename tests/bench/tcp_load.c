@@ -3,7 +3,9 @@
  *
  *   tcp_load serve                   prints "port N", serves until its input ends
  *   tcp_load down|up HOST PORT BYTES [FLOWS]
- *                                    prints one JSON line: seconds, bytes, ok, worst stall
+ *                                    prints one JSON line: seconds, bytes, ok, worst stall, and
+ *                                    when half of it was through (of the first flow)
+ *   tcp_load idle HOST PORT FLOWS    opens them, prints "open N", holds them until its input ends
  *   tcp_load half HOST PORT BYTES    sends, shuts down, and only then receives the bytes back
  *
  * A client opens with 16 bytes: 'd' or 'u' or 'h', 7 bytes of nothing, BYTES big-endian. The
@@ -28,6 +30,7 @@
 enum { PERIOD = 1000003, CHUNK = 262144, HEAD_BYTES = 16 };
 
 static uint8_t block[PERIOD + CHUNK];
+static double half_at_s; /* when half of the stream was sent or received */
 
 static void fill_block(void)
 {
@@ -53,6 +56,12 @@ static double now_s(void)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
+static void note_half(uint64_t at, uint64_t bytes)
+{
+    if (half_at_s == 0 && at >= bytes / 2)
+        half_at_s = now_s();
+}
+
 static bool send_stream(int fd, uint64_t bytes, double *stall_s)
 {
     for (uint64_t at = 0; at < bytes;) {
@@ -64,6 +73,7 @@ static bool send_stream(int fd, uint64_t bytes, double *stall_s)
         if (done <= 0)
             return false;
         at += (uint64_t)done;
+        note_half(at, bytes);
         if (now_s() - before_s > *stall_s)
             *stall_s = now_s() - before_s;
     }
@@ -88,6 +98,7 @@ static bool receive_stream(int fd, uint64_t bytes, bool to_end, double *stall_s)
         if (left == 0 || memcmp(data, block + at % PERIOD, (size_t)got) != 0)
             return false;
         at += (uint64_t)got;
+        note_half(at, bytes);
         if (now_s() - before_s > *stall_s)
             *stall_s = now_s() - before_s;
     }
@@ -144,18 +155,38 @@ static int serve(void)
     }
 }
 
-static bool transfer(char kind, const char *host, const char *port, uint64_t bytes, double *stall_s)
+static int connect_to(const char *host, const char *port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
-    uint8_t head[HEAD_BYTES] = {(uint8_t)kind};
-    char answer[2];
     const int fd = socket(AF_INET, SOCK_STREAM, 0);
 
     inet_pton(AF_INET, host, &address.sin_addr);
+    return fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? fd : -1;
+}
+
+static int hold_idle(const char *host, const char *port, int flows)
+{
+    int open = 0;
+    char byte;
+
+    while (open < flows && connect_to(host, port) >= 0)
+        open++;
+    printf("open %d\n", open);
+    fflush(stdout);
+    while (read(0, &byte, 1) > 0)
+        ;
+    return open == flows ? 0 : 1;
+}
+
+static bool transfer(char kind, const char *host, const char *port, uint64_t bytes, double *stall_s)
+{
+    uint8_t head[HEAD_BYTES] = {(uint8_t)kind};
+    char answer[2];
+    const int fd = connect_to(host, port);
+
     for (int i = 0; i < 8; i++)
         head[15 - i] = (uint8_t)(bytes >> (8 * i));
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
-        send(fd, head, sizeof head, MSG_NOSIGNAL) != HEAD_BYTES)
+    if (fd < 0 || send(fd, head, sizeof head, MSG_NOSIGNAL) != HEAD_BYTES)
         return false;
     if (kind == 'd')
         return receive_stream(fd, bytes, true, stall_s);
@@ -172,9 +203,11 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "serve") == 0)
         return serve();
     if (argc < 5) {
-        fprintf(stderr, "usage: tcp_load serve | down|up|half HOST PORT BYTES [FLOWS]\n");
+        fprintf(stderr, "usage: tcp_load serve | down|up|half|idle HOST PORT BYTES [FLOWS]\n");
         return 2;
     }
+    if (strcmp(argv[1], "idle") == 0)
+        return hold_idle(argv[2], argv[3], atoi(argv[4]));
     const uint64_t bytes = strtoull(argv[4], NULL, 10);
     const int flows = argc > 5 ? atoi(argv[5]) : 1;
     const double start_s = now_s();
@@ -188,7 +221,8 @@ int main(int argc, char **argv)
     ok = transfer(argv[1][0], argv[2], argv[3], bytes, &stall_s);
     for (int status; wait(&status) > 0;)
         ok = ok && status == 0;
-    printf("{\"seconds\":%.6f,\"bytes\":%llu,\"ok\":%s,\"stall_s\":%.3f}\n", now_s() - start_s,
-           (unsigned long long)bytes * (unsigned)flows, ok ? "true" : "false", stall_s);
+    printf("{\"seconds\":%.6f,\"half_s\":%.6f,\"bytes\":%llu,\"ok\":%s,\"stall_s\":%.3f}\n",
+           now_s() - start_s, half_at_s - start_s, (unsigned long long)bytes * (unsigned)flows,
+           ok ? "true" : "false", stall_s);
     return ok ? 0 : 1;
 }

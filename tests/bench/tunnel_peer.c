@@ -4,6 +4,7 @@
  *
  *   tunnel_peer --proxy 127.0.0.1:8090 [--token T] [--mtu 1500] [--delay-us N] [--loss P]
  *               [--duplicate P] [--reorder P] [--seed N] -- command args...
+ *   tunnel_peer --slirp SOCKET ... the same behind slirp4netns --target-type=bess SOCKET
  *
  * The leg between tap and tunnel can be made a bad one, both ways: each frame is late by N
  * microseconds, lost or doubled with P per mille, or overtakes what waits.
@@ -31,6 +32,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -43,8 +45,8 @@ enum {
     FRAMES_PER_TURN = 64,
 };
 
-static struct { /* one process, one tunnel */
-    const char *proxy, *token;
+static struct {                        /* one process, one tunnel */
+    const char *proxy, *token, *slirp; /* slirp: a socket of raw frames, one per packet */
     int mtu, tap, ws;
     unsigned delay_us, loss, duplicate, reorder;
     uint64_t random;
@@ -68,6 +70,8 @@ static void parse_options(int argc, char **argv)
             peer.proxy = argv[i + 1];
         else if (strcmp(argv[i], "--token") == 0)
             peer.token = argv[i + 1];
+        else if (strcmp(argv[i], "--slirp") == 0)
+            peer.slirp = argv[i + 1];
         else if (strcmp(argv[i], "--mtu") == 0)
             peer.mtu = atoi(argv[i + 1]);
         else if (strcmp(argv[i], "--delay-us") == 0)
@@ -133,6 +137,18 @@ static void connect_tunnel(void)
         exit(EXIT_TUNNEL);
     }
     fcntl(peer.ws, F_SETFL, O_NONBLOCK);
+}
+
+static void connect_slirp(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const int queue_bytes = 4 << 20;
+
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", peer.slirp);
+    peer.ws = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0);
+    if (peer.ws < 0 || connect(peer.ws, (struct sockaddr *)&address, sizeof address) != 0)
+        quit(EXIT_TUNNEL, "connect");
+    setsockopt(peer.ws, SOL_SOCKET, SO_SNDBUFFORCE, &queue_bytes, sizeof queue_bytes);
 }
 
 /* ---- the guest ---- */
@@ -316,6 +332,12 @@ static void put_frame(const uint8_t *frame, size_t bytes)
 {
     static const uint8_t tunnel_header[4] = {0xa2, 0x03, 0x00, 0x00};
     uint8_t *at = peer.out + peer.out_bytes;
+
+    if (peer.slirp != NULL) { /* its queue is larger than any window it offers */
+        if (send(peer.ws, frame, bytes, 0) < 0)
+            quit(EXIT_TUNNEL, "slirp");
+        return;
+    }
     const size_t header_bytes = put_header(at, bytes + 4);
 
     memcpy(at + header_bytes, tunnel_header, 4);
@@ -426,6 +448,26 @@ static void tunnel_to_tap(void)
     peer.in_bytes -= at;
 }
 
+static void from_tunnel(void)
+{
+    if (peer.slirp == NULL) {
+        tunnel_to_tap();
+        return;
+    }
+    for (int i = 0; i < FRAMES_PER_TURN; i++) {
+        const ssize_t bytes = read(peer.ws, peer.in, FRAME_MAX);
+
+        if (bytes < 0 && errno == EAGAIN)
+            return;
+        if (bytes <= 0)
+            quit(EXIT_TUNNEL, "receive");
+        if (is_bad())
+            enter_leg(&to_guest, peer.in, (size_t)bytes);
+        else
+            put_tap(peer.in, (size_t)bytes);
+    }
+}
+
 static int bridge(pid_t command)
 {
     const int ended = (int)syscall(SYS_pidfd_open, command, 0);
@@ -446,7 +488,7 @@ static int bridge(pid_t command)
         if ((polls[1].revents & POLLOUT) != 0)
             flush_out();
         if ((polls[1].revents & (POLLIN | POLLHUP | POLLERR)) != 0)
-            tunnel_to_tap();
+            from_tunnel();
         if ((polls[2].revents & POLLIN) != 0)
             tap_to_tunnel();
         if (is_bad())
@@ -464,7 +506,10 @@ int main(int argc, char **argv)
     if (peer.in == NULL || peer.out == NULL)
         quit(EXIT_TUNNEL, "memory");
     signal(SIGPIPE, SIG_IGN);
-    connect_tunnel();
+    if (peer.slirp != NULL)
+        connect_slirp();
+    else
+        connect_tunnel();
     make_guest();
     const pid_t command = fork();
     if (command == 0) {

@@ -58,6 +58,55 @@ export class PeerWorld {
     return run(program("tunnel_peer"), ["--proxy", host, ...options, "--", ...command]);
   }
 
+  /** Where the load server listens, on loopback. */
+  get port() {
+    return this.#port;
+  }
+
+  /**
+   * A guest that stays: its program is told to go on, or to end, through its input.
+   * @param {string[]} command
+   */
+  hold(command) {
+    const { host } = new URL(this.proxy.http("/"));
+    const child = spawn(program("tunnel_peer"), ["--proxy", host, "--", ...command], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    const ended = new Promise((resolve) => child.once("close", resolve));
+    return {
+      /** Resolves with the next thing it says. @returns {Promise<string>} */
+      hear: () =>
+        new Promise((resolve, reject) => {
+          child.stdout.once("data", (text) => resolve(String(text)));
+          ended.then((status) => reject(new Error(`the guest ended (${status})`)));
+        }),
+      say: (text) => child.stdin.write(text),
+      release: () => {
+        child.stdin.end();
+        return ended;
+      },
+    };
+  }
+
+  /** What opens many flows and keeps them. @param {number} flows */
+  idleCommand(flows) {
+    return [program("tcp_load"), "idle", SITE, String(SITE_PORT), String(flows)];
+  }
+
+  /** The same as transfer(), but behind slirp4netns's packet socket. */
+  async transferBySlirp({ kind, bytes, socket, options = [] }) {
+    const load = [program("tcp_load"), kind, "10.0.2.2", String(this.#port), String(bytes)];
+    const args = ["--slirp", socket, ...options, "--", ...load];
+    return parse(await run(program("tunnel_peer"), args));
+  }
+
+  /** The same in a namespace that some other program connects. @param {number} pid  whose */
+  async transferIn({ pid, kind, bytes, flows = 1, limitS = 15 }) {
+    const load = [program("tcp_load"), kind, "10.0.2.2", String(this.#port), String(bytes)];
+    const inside = ["nsenter", `--net=/proc/${pid}/ns/net`, ...load, String(flows)];
+    return parse(await run("timeout", [String(limitS), ...inside]));
+  }
+
   /**
    * A checked transfer by a guest: "down", "up" or "half".
    * @param {{ kind: string, bytes: number, flows?: number, options?: string[] }} what
