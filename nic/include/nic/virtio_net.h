@@ -137,8 +137,13 @@ bool virtio_net_msix_message(const struct virtio_net *nic, uint32_t vector, uint
 void virtio_net_mac(const struct virtio_net *nic, uint8_t mac[6]);
 const struct virtio_net_stats *virtio_net_stats(const struct virtio_net *nic);
 
-/** Snapshot (§9): bytes written or needed when `to` is NULL; 0 or VIRTIO_NET_ERR_ARGUMENT. */
+/**
+ * Saves the card (§9); the same state always gives the same bytes. Returns the snapshot's bytes;
+ * they were written if that is <= room_bytes, so that a first call with NULL and 0 asks for it.
+ */
 size_t virtio_net_save(const struct virtio_net *nic, uint8_t *to, size_t room_bytes);
+
+/** Loads a snapshot. All or nothing: 0, or VIRTIO_NET_ERR_ARGUMENT with the card unchanged. */
 int virtio_net_load(struct virtio_net *nic, const uint8_t *from, size_t bytes);
 
 #endif
