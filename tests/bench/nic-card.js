@@ -46,7 +46,8 @@ const recordBytes = (frame) => (frame.length + 4 + 3) & ~3;
 export class CardBench {
   /**
    * @param {import("./nic-frames.js").Shape} shape
-   * @param {"direct" | "callback"} kind  of guest memory: the card lives in it, or asks for it
+   * @param {"direct" | "callback" | "shared"} kind  the card lives in guest memory, or asks for it
+   *   (and lives in a shared memory itself)
    */
   static async create(shape, kind) {
     const bench = new CardBench();
@@ -65,7 +66,9 @@ export class CardBench {
     bench.batch = [];
     for (let i = 0; i < shape.units; i++) bench.batch.push(...bench.frames);
     bench.batchBytes = bench.batch.reduce((sum, frame) => sum + recordBytes(frame), 0);
-    bench.nic = await createNic({ memory, isolated: false, ringBytes: 2 * bench.batchBytes });
+    const isolated = kind === "shared";
+    const ringBytes = 2 * bench.batchBytes;
+    bench.nic = await createNic({ memory, isolated, ringBytes });
     const { rings } = bench.nic[tunnelPort];
     bench.memory = rings.memory;
     bench.txWords = new Uint32Array(rings.memory.buffer, rings.txAt, 4);

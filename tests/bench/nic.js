@@ -1,14 +1,13 @@
 // What a frame costs in our card, native and wasm, with guest memory behind callbacks and direct,
 // next to two references of the same run: copying and summing the same bytes, and v86's own cards.
 // Times are CPU time, medians of interleaved rounds; × is the median of each round's ratio.
-import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { execFileSync, fork } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { CardBench, makeLimit } from "./nic-card.js";
 import { framesOf, shapes } from "./nic-frames.js";
-import { Ne2k, Virtio } from "./nic-v86.js";
 
 const usage =
   "usage: node tests/bench/nic.js [--json FILE] [--rounds N] [--ms N] [--no-callgrind]\n";
@@ -35,14 +34,18 @@ const limitWasm = [join(build, "wasm/tests/nic_limit.wasm"), join(build, "tests/
  * @property {string} way  "tx", "rx" or "limit"
  * @property {import("./nic-frames.js").Shape} shape
  * @property {string} via  kind of guest memory, or v86's model
- * @property {((batches: number) => void) | null} run  null: measured by the native program
  * @property {number[]} ns  of a unit, one a round
- * @property {number} batches  of a round
+ * @property {number} [allocated]
+ * @property {number} [instructions]
  */
 /** @type {Case[]} */
 const cases = [];
-const addCase = (path, way, shape, via, run = null) =>
-  cases.push({ path, way, shape, via, run, ns: [], batches: 1 });
+/** @returns {Case} */
+function addCase(path, way, shape, via) {
+  const one = { path, way, shape, via, ns: [] };
+  cases.push(one);
+  return one;
+}
 
 function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
@@ -50,37 +53,46 @@ function median(values) {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
-/** Nanoseconds of CPU time a call takes; collecting what it left behind belongs to it. */
-function cpuNs(call) {
-  const before = process.cpuUsage();
-  call();
-  const used = process.cpuUsage(before);
-  return (used.user + used.system) * 1000;
-}
+/** The cases of one kind of card, in a process of their own (nic-runner.js). */
+class Runner {
+  #child;
+  #cases = [];
 
-/** Makes the engine translate, then finds how many batches take the wanted time. */
-function calibrate(one) {
-  const wantedNs = options.ms * 1e6;
-  let ns = 0;
-  for (let spent = 0; spent < 4 * wantedNs || ns < wantedNs / 4; spent += ns) {
-    ns = cpuNs(() => one.run(one.batches));
-    if (ns < wantedNs / 4) one.batches *= 2;
+  /** @param {string} path @param {string} via @param {string} wasm  the limit's module */
+  static async start(path, via, wasm) {
+    const runner = new Runner();
+    const file = fileURLToPath(new URL("nic-runner.js", import.meta.url));
+    runner.#child = fork(file, [via, String(options.ms), wasm]);
+    for (const { way, shape } of await runner.#answer())
+      runner.#cases.push(addCase(path, way, shapes[shape], way === "limit" ? "" : via));
+    return runner;
   }
-  one.batches = Math.max(1, Math.round((wantedNs / ns) * one.batches));
-}
 
-/** Bytes of JavaScript heap a unit leaves behind: the least of some short runs. */
-function heapBytes(one) {
-  let least = Number.POSITIVE_INFINITY;
-  const batches = Math.ceil(64 / one.shape.units);
-  for (let i = 0; i < 15; i++) {
-    const before = process.memoryUsage().heapUsed;
-    const middle = process.memoryUsage().heapUsed; // the reading itself leaves something
-    one.run(batches);
-    const grown = process.memoryUsage().heapUsed - middle - (middle - before);
-    if (grown >= 0) least = Math.min(least, grown / batches / one.shape.units);
+  async #answer() {
+    const [message] = await Promise.race([
+      once(this.#child, "message"),
+      once(this.#child, "exit").then(([code]) => {
+        throw new Error(`nic-runner.js ended with ${code}`);
+      }),
+    ]);
+    return message;
   }
-  return Number.isFinite(least) ? Math.round(least) : 0;
+
+  async #ask(question) {
+    this.#child.send(question);
+    return this.#answer();
+  }
+
+  async round() {
+    const times = await this.#ask("round");
+    for (const [index, one] of this.#cases.entries()) one.ns.push(times[index]);
+  }
+
+  async end() {
+    const left = await this.#ask("heap");
+    for (const [index, one] of this.#cases.entries()) one.allocated = left[index];
+    this.#child.disconnect();
+  }
 }
 
 function runNative(args) {
@@ -109,23 +121,16 @@ async function prepare() {
   if (!existsSync(native)) throw new Error("bench_nic is not built: run scripts/build");
   const wasm = limitWasm.find((file) => existsSync(file));
   if (!wasm) throw new Error("nic_limit.wasm is not built: run scripts/build");
-  const limit = await makeLimit(readFileSync(wasm));
   for (const shape of shapes) {
     addCase("native", "limit", shape, "");
     for (const way of ["tx", "rx"])
       for (const via of ["callback", "direct"]) addCase("native", way, shape, via);
-    addCase("wasm", "limit", shape, "", limit(shape));
-    for (const via of /** @type {const} */ (["callback", "direct"])) {
-      const bench = await CardBench.create(shape, via);
-      addCase("wasm", "tx", shape, via, (batches) => bench.transmit(batches));
-      addCase("wasm", "rx", shape, via, (batches) => bench.receive(batches));
-    }
-    for (const [via, Model] of Object.entries({ ne2k: Ne2k, virtio: Virtio })) {
-      const bench = await Model.create(shape);
-      addCase("v86", "tx", shape, via, (batches) => bench.transmit(batches));
-      addCase("v86", "rx", shape, via, (batches) => bench.receive(batches));
-    }
   }
+  const runners = [];
+  for (const via of ["direct", "callback", "shared"])
+    runners.push(await Runner.start("wasm", via, wasm));
+  for (const via of ["ne2k", "virtio"]) runners.push(await Runner.start("v86", via, wasm));
+  return runners;
 }
 
 function measureNative() {
@@ -197,16 +202,14 @@ function goals(rows) {
   return list;
 }
 
-await prepare();
 const load = [loadavg()[0]];
-for (const one of cases) if (one.run) calibrate(one);
+const runners = await prepare();
 for (let round = 0; round < options.rounds; round++) {
   measureNative();
-  for (const one of cases)
-    if (one.run) one.ns.push(cpuNs(() => one.run(one.batches)) / one.batches / one.shape.units);
+  for (const runner of runners) await runner.round();
 }
+for (const runner of runners) await runner.end();
 load.push(loadavg()[0]);
-for (const one of cases) if (one.run) one.allocated = heapBytes(one);
 if (options.callgrind && !hasValgrind()) {
   console.log("no instruction counts: valgrind is not installed (scripts/setup)");
 } else if (options.callgrind) {
@@ -217,7 +220,8 @@ if (options.callgrind && !hasValgrind()) {
     one.instructions = (more - less) / batches / one.shape.units;
   }
 }
-const rows = cases.map(result);
+const order = (one) => shapes.indexOf(one.shape);
+const rows = cases.sort((a, b) => order(a) - order(b)).map(result);
 print(rows);
 console.log(
   [
@@ -227,6 +231,7 @@ console.log(
     "left: native, calls of malloc and its kin in the timed run; wasm and v86, bytes of JavaScript",
     "  heap a unit leaves to the collector. x limit of v86: the wasm limit.",
     "instr: instructions a unit, of the native build under callgrind.",
+    "shared: as callback, the card in shared memory, as in a page with a worker for its tunnel.",
     "native: frames come from and go to plain memory; wasm: the rings NET_RX and NET_TX.",
     `load average ${load.map((value) => value.toFixed(2)).join(" to ")}`,
   ].join("\n"),
@@ -238,4 +243,3 @@ if (options.json) {
   const nic = { rows, goals: goalRows, load, rounds: options.rounds };
   writeFileSync(options.json, `${JSON.stringify({ nic }, null, 2)}\n`);
 }
-process.exit(0); // v86's machines would keep the process alive
