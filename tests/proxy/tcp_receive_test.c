@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -98,6 +99,48 @@ static void a_full_kernel_closes_the_window(void **state)
     TCP_SCRIPT_WITH(kernel_of_5000, OPEN, "host room 1000", "guest . 1+1400 ack 1", "host got 1000",
                     "guest . 1401+1400 ack 1", "nat . 1+0 ack 2801 win 62735", "host got 1000",
                     "host room 100000", "host got 2800", "nat . 1+0 ack 2801 win 65535", "silence");
+}
+
+/* tcp.h: what neither the kernel nor the pool takes was never acknowledged, so the guest sends it
+ * again, and what lies behind it is out of order once more. */
+static void a_full_pool_takes_back_what_was_in_order(void **state)
+{
+    enum { HOLES = 600 }; /* a byte in a block of its own: more than a flow's share of the pool */
+    static const char
+        *const before[] = {OPEN},
+               *const after[] = {
+                   "nat . 1+0 ack 1",
+                   "host room 300",
+                   "guest . 1+1000 ack 1", /* the kernel takes 300, the pool none */
+                   "nat . 1+0 ack 301",
+                   "host got 300",
+                   "guest . 301+700 ack 1", /* still full: kept by nobody */
+                   "nat . 1+0 ack 301",
+                   "host room 100000",
+                   "silence",
+                   "host waiting",
+                   "guest . 301+700 ack 1", /* ... and the byte behind it that waits in the pool */
+                   "nat . 1+0 ack 1002",
+                   "host got 1001",
+                   "fill 1002 2502",
+                   "nat . 1+0 ack 2502",
+                   "host got 2501",
+                   NULL};
+    static char holes[HOLES][32];
+    const char *lines[64 + HOLES];
+    size_t count = 0;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof before / sizeof before[0]; i++)
+        lines[count++] = before[i];
+    for (int i = 0; i < HOLES; i++) {
+        snprintf(holes[i], sizeof holes[i], "%s . %d+1 ack 1", i + 1 < HOLES ? "batch" : "guest",
+                 1001 + 2 * i);
+        lines[count++] = holes[i];
+    }
+    for (size_t i = 0; i < sizeof after / sizeof after[0]; i++)
+        lines[count++] = after[i];
+    tcp_script_with(kernel_of_5000, lines);
 }
 
 /* RFC 9293 §3.10.7.4: with a zero window, an ACK field is still processed, the data is not. */
@@ -251,6 +294,7 @@ int main(void)
         cmocka_unit_test(empty_unacceptable_segments_are_answered_sparingly),
         cmocka_unit_test(data_beyond_the_window_is_cut),
         cmocka_unit_test(a_full_kernel_closes_the_window),
+        cmocka_unit_test(a_full_pool_takes_back_what_was_in_order),
         cmocka_unit_test(a_probe_of_our_closed_window_is_answered),
         cmocka_unit_test(tiny_segments_in_reverse),
         cmocka_unit_test(urgent_data_is_data),

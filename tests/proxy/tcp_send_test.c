@@ -109,6 +109,35 @@ static void sack_fills_the_holes(void **state)
                "guest . 1+0 ack 9001", "host consumed 9000", "metric retransmits 3");
 }
 
+/* A retransmission may be lost, too. Data sent after it tells, long before the RTO does: then
+ * every hole is filled once more (RFC 8985 §6.2 finds it by time). */
+static void a_lost_retransmission_is_sent_again(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN_SACK, "remote sends 6000", "nat . 1+1000", "nat . 1001+1000", "nat . 2001+1000",
+               "nat . 3001+1000", "nat . 4001+1000", "nat P. 5001+1000",
+               "guest . 1+0 ack 1 sack 3001-6001 1001-2001", "nat . 1+1000", "nat . 2001+1000",
+               "silence", "remote sends 4000", "nat . 6001+1000", "nat . 7001+1000",
+               "nat . 8001+1000", "nat P. 9001+1000", "guest . 1+0 ack 1 sack 3001-7001 1001-2001",
+               "guest . 1+0 ack 1 sack 3001-8001 1001-2001", "silence",
+               "guest . 1+0 ack 1 sack 3001-9001 1001-2001", "nat . 1+1000", "nat . 2001+1000",
+               "guest . 1+0 ack 1 sack 3001-10001 1001-2001", "silence", "guest . 1+0 ack 10001",
+               "host consumed 10000", "metric retransmits 4");
+}
+
+/* ... but what was sent before SND.UNA moved says nothing about what is repaired since. */
+static void progress_makes_a_pass_wait(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN_SACK, "remote sends 6000", "nat . 1+1000", "nat . 1001+1000", "nat . 2001+1000",
+               "nat . 3001+1000", "nat . 4001+1000", "nat P. 5001+1000",
+               "guest . 1+0 ack 1 sack 3001-6001 1001-2001", "nat . 1+1000", "nat . 2001+1000",
+               "remote sends 4000", "nat . 6001+1000", "nat . 7001+1000", "nat . 8001+1000",
+               "nat P. 9001+1000", "guest . 1+0 ack 2001 sack 3001-6001",
+               "guest . 1+0 ack 2001 sack 3001-10001", "silence", "guest . 1+0 ack 10001",
+               "metric retransmits 2");
+}
+
 /* RFC 8985 §7: a lost tail is found by sending its last segment again, before the RTO. */
 static void a_lost_tail_is_probed(void **state)
 {
@@ -270,6 +299,8 @@ int main(void)
         cmocka_unit_test(a_dead_guest_is_given_up),
         cmocka_unit_test(three_duplicates_retransmit_at_once),
         cmocka_unit_test(sack_fills_the_holes),
+        cmocka_unit_test(a_lost_retransmission_is_sent_again),
+        cmocka_unit_test(progress_makes_a_pass_wait),
         cmocka_unit_test(a_lost_tail_is_probed),
         cmocka_unit_test(senseless_sacks_are_ignored),
         cmocka_unit_test(a_lone_fin_is_not_fast_retransmitted),

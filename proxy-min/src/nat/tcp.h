@@ -192,7 +192,7 @@ struct tcp_flow {
     uint32_t recover;     /* recovery ends when SND.UNA reaches it */
     uint32_t rtx_next;    /* what is below was retransmitted in this pass */
     uint32_t rtx_lost_to; /* what is not SACKed below counts as lost */
-    uint32_t rtx_marker;  /* SND.MAX when this pass began: data sent later tells on it */
+    uint32_t rtx_marker;  /* SND.MAX when the pass began or SND.UNA moved last */
     uint32_t sacked_bytes, range_count;
     struct tcp_range ranges[TCP_RANGES];
 

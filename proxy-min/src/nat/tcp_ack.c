@@ -4,7 +4,8 @@
  * Loss is tracked with four numbers instead of a label per segment. In recovery, what the guest
  * has not SACKed in [rtx_next, rtx_lost_to) is lost and still to be sent again; what lies below
  * rtx_next was sent again in this pass. rtx_marker tells when a pass failed: SACKs for data first
- * sent after the pass began, while SND.UNA did not move, mean that the retransmission was lost too.
+ * sent after the pass began, while SND.UNA did not move since, mean that the retransmission was
+ * lost too.
  */
 
 /* ---- scoreboard (RFC 6675 §3) ---- */
@@ -215,6 +216,16 @@ static void recovery_end(struct tcp_flow *flow)
         flow->cwnd = flow->ssthresh;
 }
 
+/* More than (DupThresh - 1) segments arrived that were sent after this pass began. */
+static bool is_pass_over(const struct tcp_flow *flow)
+{
+    const uint32_t later_bytes = flow->snd_max - flow->rtx_marker;
+    const uint32_t sacked_bytes =
+        later_bytes - unsacked_bytes(flow, flow->rtx_marker, flow->snd_max);
+
+    return sacked_bytes > (TCP_DUP_ACKS - 1) * (uint32_t)flow->mss;
+}
+
 static void recovery_update(struct tcp_flow *flow)
 {
     uint32_t to;
@@ -231,7 +242,7 @@ static void recovery_update(struct tcp_flow *flow)
     if (!flow->recovering)
         return;
     flow->rtx_lost_to = seq_max(flow->rtx_lost_to, to);
-    if (seq_after(flow->rtx_next, flow->snd_una) && seq_after(to, flow->rtx_marker)) {
+    if (seq_after(flow->rtx_next, flow->snd_una) && is_pass_over(flow)) {
         flow->rtx_next = flow->snd_una; /* this pass lost something, too: the next */
         flow->rtx_marker = flow->snd_max;
     }
@@ -296,6 +307,7 @@ static void advance(struct nat_tcp *tcp, struct tcp_flow *flow, const struct tcp
         const uint32_t acked_segments = acked_bytes / flow->mss;
 
         flow->dup_acks -= acked_segments < flow->dup_acks ? acked_segments : flow->dup_acks;
+        flow->rtx_marker = flow->snd_max;
         if (!flow->sack && !seq_after(flow->rtx_lost_to, flow->snd_una)) {
             flow->rtx_next = flow->snd_una;
             flow->rtx_lost_to = seq_min(flow->snd_una + flow->mss, flow->snd_max);
