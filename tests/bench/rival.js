@@ -21,6 +21,13 @@ const commands = {
   ],
 };
 
+// The same buffers as tunnel_peer gives its guest: Linux's own, whatever this machine's are.
+const guestSettings = [
+  "cd /proc/sys/net/ipv4",
+  "echo 4096 131072 6291456 >tcp_rmem",
+  "echo 4096 16384 4194304 >tcp_wmem",
+].join("; ");
+
 export const rivalNames = Object.keys(commands);
 
 /** Null, or a word on why this rival can't be measured. @param {string} name */
@@ -64,7 +71,10 @@ function start([file, ...args], stdio) {
  * @param {number} mtu
  */
 export async function openRival(name, mtu) {
-  const space = start(["unshare", "--net", "sh", "-c", "echo up; exec cat"], ["pipe", "pipe", 2]);
+  const space = start(
+    ["unshare", "--net", "sh", "-c", `${guestSettings}; echo up; exec cat`],
+    ["pipe", "pipe", 2],
+  );
   await new Promise((resolve) => space.child.stdout.once("data", resolve));
   const path = `/proc/${space.child.pid}/ns/net`;
   const netns = openSync(path, "r");

@@ -177,6 +177,19 @@ static void add_default_route(int fd)
         quit(EXIT_SKIP, "route");
 }
 
+/* The namespace starts with this machine's settings; a guest has Linux's own. */
+static void set_default(const char *name, const char *value)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "/proc/sys/net/ipv4/%s", name);
+    const int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, value, strlen(value)) < 0)
+        fprintf(stderr, "tunnel_peer: %s stays as it is: %s\n", name, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+}
+
 static void make_guest(void)
 {
     struct ifreq interface = {.ifr_flags = IFF_TAP | IFF_NO_PI};
@@ -184,6 +197,8 @@ static void make_guest(void)
 
     if (unshare(CLONE_NEWNET) != 0)
         quit(EXIT_SKIP, "network namespace");
+    set_default("tcp_rmem", "4096 131072 6291456");
+    set_default("tcp_wmem", "4096 16384 4194304");
     peer.tap = open("/dev/net/tun", O_RDWR | O_NONBLOCK);
     strcpy(interface.ifr_name, "tap0");
     if (peer.tap < 0 || ioctl(peer.tap, TUNSETIFF, &interface) != 0)
