@@ -16,6 +16,21 @@ const NIC_SLOT = 3;
 const WIRE_SLOT = 4;
 export const WIRE_MAC = "52:54:00:12:34:57";
 
+/**
+ * The proxy, open to everybody here, with one name and one address behind which the site is.
+ * @param {{ port: number }} site
+ * @param {Record<string, string>} [settings]  more of them
+ */
+export function startProxy(site, settings = {}) {
+  return ProxyProcess.start({
+    AERO_L2_OPEN: "1",
+    AERO_L2_INSECURE_ALLOW_NO_AUTH: "1",
+    AERO_L2_DNS_A: `${SITE_NAME}=${SITE_ADDRESS}`,
+    AERO_L2_TCP_FORWARD: `${SITE_ADDRESS}:80=127.0.0.1:${site.port}`,
+    ...settings,
+  });
+}
+
 /** Everything of one run; close() ends all of it, in the right order, whatever exists. */
 export class World {
   /** @type {Guest} */ guest;
@@ -53,13 +68,7 @@ export class World {
     this.#options = options;
     this.site = await (options.startSite ?? startSampleSite)();
     this.#closers.push(() => this.site.close());
-    this.proxy = await ProxyProcess.start({
-      AERO_L2_OPEN: "1",
-      AERO_L2_INSECURE_ALLOW_NO_AUTH: "1",
-      AERO_L2_DNS_A: `${SITE_NAME}=${SITE_ADDRESS}`,
-      AERO_L2_TCP_FORWARD: `${SITE_ADDRESS}:80=127.0.0.1:${this.site.port}`,
-      ...options.proxy,
-    });
+    this.proxy = await startProxy(this.site, options.proxy);
     this.#closers.push(() => this.proxy.stop());
     await this.#connect();
     if (options.wire) {
