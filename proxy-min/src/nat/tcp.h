@@ -13,7 +13,9 @@
  *   To the guest. Unacknowledged data stays in the kernel's receive queue. We peek at it, straight
  *   into frames, from any offset behind SND.UNA on, and drop it from the queue (consume) only when
  *   the guest has acknowledged it. A retransmission is another peek. A guest that stops reading
- *   thus closes the remote's window without a byte of ours.
+ *   thus closes the remote's window without a byte of ours. The host makes that queue large enough
+ *   for a round trip to the guest (hold() of host/sockets.c): by itself the kernel would size it by
+ *   the round trip to the remote.
  *
  *   To the host. Payload that is next in sequence is not copied: the pieces of a batch of frames
  *   are collected where they lie and handed to the kernel in one gathering write at flush. What
