@@ -67,7 +67,7 @@ static void defaults(void **state)
     assert_int_equal(config.nat.dns_timeout_ms, 2000);
     assert_int_equal(config.nat.dns_default_ttl_s, 60);
     assert_int_equal(config.nat.dns_max_ttl_s, 300);
-    assert_false(config.nat.udp_evict_oldest || config.nat.udp_full_cone);
+    assert_false(config.nat.udp_evict_oldest || config.nat.udp_full_cone || config.nat.ipv6);
     assert_null(config.capture_dir);
     assert_int_equal(config.capture_max_bytes, 67108864);
     assert_int_equal(config.capture_flush_ms, 1000);
@@ -104,15 +104,17 @@ static void numbers_that_do_not_parse(void **state)
 }
 
 /* [US]: exactly 1 switches it on, as with the other switches of that form. */
-static void udp_options_are_switched_on_by_1(void **state)
+static void options_are_switched_on_by_1(void **state)
 {
-    struct config config = loaded(WITH("AERO_L2_UDP_EVICT_OLDEST=1", "AERO_L2_UDP_FULL_CONE=1"));
+    struct config config =
+        loaded(WITH("AERO_L2_UDP_EVICT_OLDEST=1", "AERO_L2_UDP_FULL_CONE=1", "AERO_L2_IPV6=1"));
 
     (void)state;
-    assert_true(config.nat.udp_evict_oldest && config.nat.udp_full_cone);
+    assert_true(config.nat.udp_evict_oldest && config.nat.udp_full_cone && config.nat.ipv6);
     config_free(&config);
-    config = loaded(WITH("AERO_L2_UDP_EVICT_OLDEST=true", "AERO_L2_UDP_FULL_CONE=2"));
-    assert_false(config.nat.udp_evict_oldest || config.nat.udp_full_cone);
+    config = loaded(
+        WITH("AERO_L2_UDP_EVICT_OLDEST=true", "AERO_L2_UDP_FULL_CONE=2", "AERO_L2_IPV6=yes"));
+    assert_false(config.nat.udp_evict_oldest || config.nat.udp_full_cone || config.nat.ipv6);
     config_free(&config);
 }
 
@@ -302,7 +304,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults),
         cmocka_unit_test(numbers_that_do_not_parse),
-        cmocka_unit_test(udp_options_are_switched_on_by_1),
+        cmocka_unit_test(options_are_switched_on_by_1),
         cmocka_unit_test(clamps_and_zeroes),
         cmocka_unit_test(listen_addresses),
         cmocka_unit_test(authentication_modes),

@@ -75,6 +75,7 @@ static void read_stack(struct config *config, const struct reader *reader)
     nat->udp_max = reader_clamped(reader, "AERO_L2_MAX_UDP_FLOWS_PER_TUNNEL", 256, 65535);
     nat->udp_idle_ms = reader_clamped(reader, "AERO_L2_UDP_FLOW_IDLE_TIMEOUT_MS", 60000, 86400000);
     nat->udp_evict_oldest = reader_is_one(reader, "AERO_L2_UDP_EVICT_OLDEST");
+    nat->ipv6 = reader_is_one(reader, "AERO_L2_IPV6");
     nat->udp_full_cone = reader_is_one(reader, "AERO_L2_UDP_FULL_CONE");
     nat->tcp_max = reader_clamped(reader, "AERO_L2_STACK_MAX_TCP_CONNECTIONS", 1024, 65535);
     nat->dns_pending_max = reader_clamped(reader, "AERO_L2_STACK_MAX_PENDING_DNS", 1024, 65535);

@@ -45,6 +45,8 @@ const char config_help[] =
     "  AERO_L2_STACK_MAX_BUFFERED_TCP_BYTES_PER_CONN [262144]\n"
     "  AERO_L2_TCP_SEND_BUFFER            accepted; bytes are bounded instead\n"
     "  AERO_L2_MAX_UDP_FLOWS_PER_TUNNEL [256], AERO_L2_UDP_FLOW_IDLE_TIMEOUT_MS [60000]\n"
+    "  AERO_L2_IPV6=1                     guests get IPv6, too: set it if the host has a route "
+    "[off]\n"
     "  AERO_L2_UDP_EVICT_OLDEST=1         a flow too many takes the oldest one's place [off]\n"
     "  AERO_L2_UDP_FULL_CONE=1            anybody may answer a guest's UDP port [off]\n"
     "  AERO_L2_STACK_MAX_PENDING_DNS [1024], AERO_L2_STACK_MAX_DNS_CACHE_ENTRIES [10000]\n"

@@ -424,6 +424,7 @@ static bool type_served(uint16_t type)
 {
     switch (type) {
     case DNS_TYPE_A:
+    case DNS_TYPE_AAAA:
     case DNS_TYPE_NS:
     case DNS_TYPE_CNAME:
     case DNS_TYPE_SOA:
@@ -492,7 +493,8 @@ static void question_received(struct nat *nat, const struct dns_client *client,
     }
     if (answer_override(nat, client, question))
         return;
-    if (question->type == DNS_TYPE_AAAA) { /* the LAN has no IPv6: such an address would mislead */
+    /* Without IPv6 on the LAN such an address would mislead. */
+    if (question->type == DNS_TYPE_AAAA && !nat_ip6_on(nat)) {
         reply_code(nat, client, question, DNS_NOERROR);
         return;
     }

@@ -402,7 +402,9 @@ void nat_gateway_close(struct nat *nat)
 
 bool nat_gateway_serves(const struct nat *nat, const struct nat_endpoint *remote)
 {
-    return remote->family == 4 && remote->port == DNS_PORT && nat_is_gateway4(nat, remote->address);
+    return remote->port == DNS_PORT &&
+           (remote->family == 4 ? nat_is_gateway4(nat, remote->address)
+                                : nat_is_gateway6(nat, remote->address));
 }
 
 void nat_gateway_run(struct nat *nat)

@@ -1,4 +1,4 @@
-#include "nat/parts.h"
+#include "nat/ip6.h"
 
 #include <string.h>
 
@@ -72,8 +72,10 @@ void nat_icmp_unreachable(struct nat *nat, enum nat_unreachable why, const struc
         [NAT_UNREACHABLE_PROHIBITED] = ICMP_CODE_PROHIBITED,
     };
 
-    if (key->guest.family != 4)
+    if (key->guest.family == 6) {
+        nat_icmp6_unreachable(nat, why, key, protocol, l4);
         return;
+    }
     /* The closed port is the remote's word, the rest the router's. */
     send_error(nat, ICMP_UNREACHABLE, codes[why],
                why == NAT_UNREACHABLE_PORT ? key->remote.address : nat->config->gateway, key,

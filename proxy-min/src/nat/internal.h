@@ -27,6 +27,11 @@ struct nat {
     uint8_t guest_mac[ETH_ADDRESS_BYTES];
     bool guest_ready; /* leased, or seen using the lease address: TCP, UDP and ICMP are served */
 
+    uint8_t link6[16], gateway6[16]; /* the gateway's IPv6 addresses: router, name server */
+    uint32_t ip6_id;                 /* of the last datagram sent in fragments */
+    uint64_t ra_due_us;              /* the next unsolicited router advertisement */
+    bool guest6_seen;                /* guest_mac speaks IPv6, with or without an IPv4 lease */
+
     struct nat_tcp *tcp;
     struct nat_udp *udp;
     struct nat_dns *dns;
@@ -148,7 +153,7 @@ size_t nat_tcp_bytes(const struct nat_config *config);
 bool nat_tcp_open(struct nat *nat);
 /** Resets every host socket and frees nat->tcp (may be NULL). */
 void nat_tcp_close(struct nat *nat);
-/** A segment from the guest; called only while guest_ready. */
+/** A segment from the guest; only from the guest, by its MAC and address. */
 void nat_tcp_input(struct nat *nat, const struct ip_packet *packet);
 /** Ends a batch: hands gathered payload to the host, acknowledges, sends. */
 void nat_tcp_flush(struct nat *nat);

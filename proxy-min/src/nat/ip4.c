@@ -15,7 +15,7 @@ static bool checksum_good(struct nat *nat, uint32_t sum)
     return false;
 }
 
-static void udp_input(struct nat *nat, struct ip_packet *packet)
+void nat_ip_udp(struct nat *nat, struct ip_packet *packet)
 {
     const uint8_t *udp = packet->payload;
 
@@ -29,8 +29,14 @@ static void udp_input(struct nat *nat, struct ip_packet *packet)
         malformed(nat);
         return;
     }
-    /* RFC 768: a checksum of zero was not computed. */
-    if (be16_get(udp + UDP_CHECKSUM_AT) != 0 &&
+    const uint16_t checksum = be16_get(udp + UDP_CHECKSUM_AT);
+
+    /* RFC 768: zero was not computed, which RFC 8200 §8.1 forbids. */
+    if (checksum == 0 && packet->key.guest.family == 6) {
+        nat_count(&nat->metrics->guest_bad_checksum_total);
+        return;
+    }
+    if (checksum != 0 &&
         !checksum_good(
             nat, checksum_add(nat_pseudo_sum(&packet->key, IP_PROTOCOL_UDP, bytes), udp, bytes)))
         return;
@@ -40,7 +46,7 @@ static void udp_input(struct nat *nat, struct ip_packet *packet)
     nat_udp_input(nat, packet);
 }
 
-static void tcp_input(struct nat *nat, struct ip_packet *packet)
+void nat_ip_tcp(struct nat *nat, struct ip_packet *packet)
 {
     const uint8_t *tcp = packet->payload;
     const uint32_t bytes = packet->payload_bytes;
@@ -122,10 +128,10 @@ static void deliver(struct nat *nat, struct ip_packet *packet)
     }
     switch (packet->protocol) {
     case IP_PROTOCOL_TCP:
-        tcp_input(nat, packet);
+        nat_ip_tcp(nat, packet);
         break;
     case IP_PROTOCOL_UDP:
-        udp_input(nat, packet);
+        nat_ip_udp(nat, packet);
         break;
     case IP_PROTOCOL_ICMP:
         icmp_input(nat, packet);
@@ -139,7 +145,8 @@ static void deliver(struct nat *nat, struct ip_packet *packet)
 static void deliver_fragment(struct nat *nat, struct ip_packet *packet, const uint8_t *ip)
 {
     const uint32_t field = be16_get(ip + IPV4_FRAGMENT_AT);
-    struct ip4_fragment fragment = {
+    struct ip_fragment fragment = {
+        .family = 4,
         .protocol = packet->protocol,
         .ttl = packet->ttl,
         .id = be16_get(ip + IPV4_ID_AT),

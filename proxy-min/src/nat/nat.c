@@ -1,6 +1,6 @@
 #include "nat/nat.h"
 
-#include "nat/parts.h"
+#include "nat/ip6.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +32,8 @@ struct nat *nat_open(const struct nat_config *config, const struct nat_host *hos
     nat->frame_max_bytes = config->frame_max_bytes;
     nat_frame_limit(nat, config->frame_max_bytes);
     nat->ip_id = (uint16_t)host->random(host->context);
+    nat->host = *host;
+    nat_ip6_open(nat);
     if (nat_gateway_open(nat, host) && nat_tcp_open(nat) && nat_udp_open(nat) &&
         nat_dns_open(nat) && nat_reassembly_open(nat))
         return nat;
@@ -87,6 +89,12 @@ void nat_input(struct nat *nat, const uint8_t *frame, uint32_t bytes, uint64_t n
     case ETH_TYPE_ARP:
         nat_arp_input(nat, body, bytes - ETH_HEADER_BYTES);
         break;
+    case ETH_TYPE_IPV6:
+        if (nat_ip6_on(nat)) {
+            nat_ip6_input(nat, source, body, bytes - ETH_HEADER_BYTES);
+            break;
+        }
+        /* fallthrough */
     default: /* §5: dropped silently */
         nat_count(&nat->metrics->guest_frames_ignored_total);
         break;
@@ -130,10 +138,12 @@ uint64_t nat_tick(struct nat *nat, uint64_t now_us)
     nat_dns_tick(nat);
     nat_gateway_run(nat);
     nat_reassembly_tick(nat);
+    nat_ra_tick(nat);
 
     const uint64_t deadlines[] = {
-        nat_tcp_deadline(nat),        nat_udp_deadline(nat),     nat_dns_deadline(nat),
-        nat_reassembly_deadline(nat), nat_gateway_deadline(nat),
+        nat_tcp_deadline(nat),     nat_udp_deadline(nat),
+        nat_dns_deadline(nat),     nat_reassembly_deadline(nat),
+        nat_gateway_deadline(nat), nat_ip6_on(nat) ? nat->ra_due_us : UINT64_MAX,
     };
     uint64_t first = UINT64_MAX;
 
@@ -162,6 +172,8 @@ static bool on_the_lan(const struct nat *nat, const struct nat_endpoint *endpoin
 {
     const uint32_t mask = be32_get(nat->config->netmask);
 
+    if (endpoint->family == 6)
+        return nat_is_lan6(endpoint->address);
     return endpoint->family == 4 &&
            (be32_get(endpoint->address) & mask) == (be32_get(nat->config->network) & mask);
 }

@@ -110,6 +110,7 @@ struct nat_config {
     uint32_t udp_max;         /* AERO_L2_MAX_UDP_FLOWS_PER_TUNNEL; 0: 65535 */
     uint32_t udp_idle_ms;     /* 0: never */
     bool udp_evict_oldest;    /* a flow above udp_max takes the least recently used one's place */
+    bool ipv6;                /* AERO_L2_IPV6: the LAN has a /64 and a router */
     bool udp_full_cone;       /* a guest port is one socket that answers to everybody */
     uint32_t tcp_connect_timeout_ms;
     uint32_t tcp_early_bytes;      /* AERO_L2_STACK_MAX_BUFFERED_TCP_BYTES_PER_CONN */

@@ -18,11 +18,15 @@ void nat_ip4_input(struct nat *nat, const uint8_t *source_mac, const uint8_t *ip
 bool nat_ip4_send(struct nat *nat, const struct nat_flow_key *key, uint8_t protocol,
                   const uint8_t *l4, uint32_t l4_bytes);
 
+/** Packets whose IP headers are done with: header and checksum, then to their protocol. */
+void nat_ip_udp(struct nat *nat, struct ip_packet *packet);
+void nat_ip_tcp(struct nat *nat, struct ip_packet *packet);
+
 /* One fragment, header checked. */
-struct ip4_fragment {
-    uint8_t source[4], destination[4];
-    uint8_t protocol, ttl;
-    uint16_t id;
+struct ip_fragment {
+    uint8_t source[16], destination[16]; /* IPv4: four bytes, the rest 0 */
+    uint8_t family, protocol, ttl;
+    uint32_t id;
     uint32_t offset; /* bytes */
     bool more;
     const uint8_t *data;
@@ -36,10 +40,35 @@ void nat_reassembly_close(struct nat *nat);
  * Takes a fragment. Returns the datagram's payload once it is complete, with its length in
  * *bytes; it stays in place until the next call. Else NULL.
  */
-const uint8_t *nat_reassembly_take(struct nat *nat, const struct ip4_fragment *fragment,
+const uint8_t *nat_reassembly_take(struct nat *nat, const struct ip_fragment *fragment,
                                    uint32_t *bytes);
 void nat_reassembly_tick(struct nat *nat);
 uint64_t nat_reassembly_deadline(const struct nat *nat);
+
+/* ---- ip6.c, dhcp6.c; more in ip6.h ---- */
+
+void nat_ip6_open(struct nat *nat);
+/** Switched on, and the LAN's MTU is large enough for it. */
+bool nat_ip6_on(const struct nat *nat);
+/** An Ethernet frame of type IPv6; only while it is on. */
+void nat_ip6_input(struct nat *nat, const uint8_t *source_mac, const uint8_t *ip, uint32_t bytes);
+/** As nat_ip4_send(), over IPv6. */
+bool nat_ip6_send(struct nat *nat, const struct nat_flow_key *key, uint8_t protocol,
+                  const uint8_t *l4, uint32_t l4_bytes);
+bool nat_is_gateway6(const struct nat *nat, const uint8_t *address);
+/** On the LAN: its prefix, or link-local. */
+bool nat_is_lan6(const uint8_t *address);
+/** A UDP payload to port 547 of the gateway, or of all DHCPv6 servers. */
+void nat_dhcp6_input(struct nat *nat, const struct nat_flow_key *key, const uint8_t *message,
+                     uint32_t bytes);
+
+/** nat_ip4_send() or nat_ip6_send(), by the key's family. */
+static inline bool nat_ip_send(struct nat *nat, const struct nat_flow_key *key, uint8_t protocol,
+                               const uint8_t *l4, uint32_t l4_bytes)
+{
+    return key->guest.family == 6 ? nat_ip6_send(nat, key, protocol, l4, l4_bytes)
+                                  : nat_ip4_send(nat, key, protocol, l4, l4_bytes);
+}
 
 /* ---- arp.c ---- */
 

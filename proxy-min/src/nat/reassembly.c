@@ -5,9 +5,10 @@
 #include <string.h>
 
 /*
- * RFC 791 §3.2 with the bounds of §5: so many datagrams at a time, so large, for so long. A bit
- * map says which 8-byte blocks have arrived; a fragment that covers an arrived block makes the
- * datagram worthless (RFC 5722's rule, for IPv4 as well), so no byte is ever written twice.
+ * RFC 791 §3.2 and RFC 8200 §4.5 with the bounds of §5: so many datagrams at a time, so large, for
+ * so long. A bit map says which 8-byte blocks have arrived; a fragment that covers an arrived block
+ * makes the datagram worthless (RFC 5722's rule, for IPv4 as well), so no byte is ever written
+ * twice.
  */
 enum {
     DATAGRAMS_MAX = 16,
@@ -18,9 +19,9 @@ enum {
 
 struct datagram {
     bool used, broken;
-    uint8_t source[4], destination[4];
-    uint8_t protocol;
-    uint16_t id;
+    uint8_t source[16], destination[16];
+    uint8_t family, protocol;
+    uint32_t id;
     uint64_t expires_us;
     uint32_t total_bytes; /* 0 until the last fragment came */
     uint32_t held_bytes;
@@ -71,22 +72,22 @@ static void forget(struct nat_reassembly *table, struct datagram *datagram)
     table->used_count--;
 }
 
-static struct datagram *find(struct nat_reassembly *table, const struct ip4_fragment *fragment)
+static struct datagram *find(struct nat_reassembly *table, const struct ip_fragment *fragment)
 {
     for (uint32_t i = 0; i < DATAGRAMS_MAX; i++) {
         struct datagram *datagram = &table->datagrams[i];
 
         if (datagram->used && datagram->id == fragment->id &&
-            datagram->protocol == fragment->protocol &&
-            memcmp(datagram->source, fragment->source, 4) == 0 &&
-            memcmp(datagram->destination, fragment->destination, 4) == 0)
+            datagram->family == fragment->family && datagram->protocol == fragment->protocol &&
+            memcmp(datagram->source, fragment->source, 16) == 0 &&
+            memcmp(datagram->destination, fragment->destination, 16) == 0)
             return datagram;
     }
     return NULL;
 }
 
 /* A free place, or the one that would expire first. */
-static struct datagram *claim(struct nat *nat, const struct ip4_fragment *fragment)
+static struct datagram *claim(struct nat *nat, const struct ip_fragment *fragment)
 {
     struct nat_reassembly *table = nat->reassembly;
     struct datagram *chosen = &table->datagrams[0];
@@ -105,8 +106,9 @@ static struct datagram *claim(struct nat *nat, const struct ip4_fragment *fragme
     chosen->broken = false;
     chosen->protocol = fragment->protocol;
     chosen->id = fragment->id;
-    memcpy(chosen->source, fragment->source, 4);
-    memcpy(chosen->destination, fragment->destination, 4);
+    chosen->family = fragment->family;
+    memcpy(chosen->source, fragment->source, 16);
+    memcpy(chosen->destination, fragment->destination, 16);
     chosen->expires_us = nat->now_us + LIFETIME_US;
     chosen->total_bytes = 0;
     chosen->held_bytes = 0;
@@ -128,7 +130,7 @@ static bool mark(struct content *content, uint32_t offset, uint32_t bytes)
     return true;
 }
 
-static bool fits(const struct datagram *datagram, const struct ip4_fragment *fragment)
+static bool fits(const struct datagram *datagram, const struct ip_fragment *fragment)
 {
     const uint32_t end = fragment->offset + fragment->bytes; /* both below 2^16: cannot wrap */
 
@@ -142,7 +144,7 @@ static bool fits(const struct datagram *datagram, const struct ip4_fragment *fra
 
 /* The same bytes once more: harmless, a duplicate. */
 static bool seen(const struct datagram *datagram, const struct content *content,
-                 const struct ip4_fragment *fragment)
+                 const struct ip_fragment *fragment)
 {
     const uint32_t end = (fragment->offset + fragment->bytes + 7) / 8;
 
@@ -155,7 +157,7 @@ static bool seen(const struct datagram *datagram, const struct content *content,
     return memcmp(content->data + fragment->offset, fragment->data, fragment->bytes) == 0;
 }
 
-const uint8_t *nat_reassembly_take(struct nat *nat, const struct ip4_fragment *fragment,
+const uint8_t *nat_reassembly_take(struct nat *nat, const struct ip_fragment *fragment,
                                    uint32_t *bytes)
 {
     struct nat_reassembly *table = nat->reassembly;

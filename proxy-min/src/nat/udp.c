@@ -1,5 +1,5 @@
 #include "nat/flow.h"
-#include "nat/parts.h"
+#include "nat/ip6.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,6 +15,9 @@ enum {
     DHCP_SERVER_PORT = 67,
     DATAGRAM_BYTES_MAX = 65507,
     ICMP_ID_AT = 4,
+    ICMP_ECHO_REPLY = 0,
+    ICMP6_ECHO_REPLY = 129,
+    DHCP6_SERVER_PORT = 547,
     RECEIVE_BURST = 32, /* datagrams of one flow before the next one's turn */
 };
 
@@ -128,6 +131,13 @@ static void tell_guest(struct nat *nat, int error, const struct nat_flow_key *ke
         nat_icmp_unreachable(nat, NAT_UNREACHABLE_PROHIBITED, key, protocol, l4);
 }
 
+static uint8_t protocol_of(const struct nat_flow_key *key, bool ping)
+{
+    if (!ping)
+        return IP_PROTOCOL_UDP;
+    return key->guest.family == 6 ? IP_PROTOCOL_ICMPV6 : IP_PROTOCOL_ICMP;
+}
+
 /* A send or receive failed for good: the flow ends. */
 static void flow_failed(struct nat *nat, struct udp_flow *flow, int error)
 {
@@ -139,8 +149,7 @@ static void flow_failed(struct nat *nat, struct udp_flow *flow, int error)
     nat_count(&nat->metrics->udp_send_fail_total);
     flow_close(nat, flow);
     if (kind != FLOW_CONE) /* whose packet it was is not known */
-        tell_guest(nat, error, &key, kind == FLOW_PING ? IP_PROTOCOL_ICMP : IP_PROTOCOL_UDP,
-                   header);
+        tell_guest(nat, error, &key, protocol_of(&key, kind == FLOW_PING), header);
 }
 
 /* A place in the table, by force where that is configured. */
@@ -196,8 +205,7 @@ static bool may_leave(struct nat *nat, const struct nat_flow_key *key, bool ping
     if (ping ? nat_egress_address(nat, &key->remote)
              : nat_egress(nat, POLICY_UDP, &key->remote, actual))
         return true;
-    nat_icmp_unreachable(nat, NAT_UNREACHABLE_PROHIBITED, key,
-                         ping ? IP_PROTOCOL_ICMP : IP_PROTOCOL_UDP, l4);
+    nat_icmp_unreachable(nat, NAT_UNREACHABLE_PROHIBITED, key, protocol_of(key, ping), l4);
     return false;
 }
 
@@ -290,6 +298,29 @@ static bool is_forwarded(const struct nat *nat, const struct nat_endpoint *wante
     return false;
 }
 
+/* The gateway's own services over IPv6, and groups; false: for the world. */
+static bool to_lan6(struct nat *nat, const struct nat_flow_key *key, const uint8_t *payload,
+                    uint32_t payload_bytes)
+{
+    static const uint8_t all_dhcp_servers[16] = {0xff,
+                                                 0x02, [13] = 1, [15] = 2}; /* RFC 8415 §7.1 */
+    const bool gateway = nat_is_gateway6(nat, key->remote.address);
+
+    if (key->remote.port == DHCP6_SERVER_PORT &&
+        (gateway || memcmp(key->remote.address, all_dhcp_servers, 16) == 0)) {
+        nat_dhcp6_input(nat, key, payload, payload_bytes);
+    } else if (nat_is_group6(key->remote.address)) {
+        nat_count(&nat->metrics->guest_frames_ignored_total);
+    } else if (key->remote.port == DNS_PORT && gateway) {
+        const struct dns_client client = {.key = *key};
+
+        nat_dns_input(nat, &client, payload, payload_bytes);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 void nat_udp_input(struct nat *nat, const struct ip_packet *packet)
 {
     const struct nat_flow_key *key = &packet->key;
@@ -315,6 +346,8 @@ void nat_udp_input(struct nat *nat, const struct ip_packet *packet)
             return;
         }
     }
+    if (key->guest.family == 6 && to_lan6(nat, key, payload, payload_bytes))
+        return;
     if (key->remote.port == 0) { /* RFC 768: nobody listens there; pings are kept under it */
         nat_count(&nat->metrics->guest_frames_ignored_total);
         return;
@@ -340,19 +373,24 @@ bool nat_udp_send(struct nat *nat, const struct nat_flow_key *key, uint8_t *room
         checksum_finish(checksum_add(nat_pseudo_sum(key, IP_PROTOCOL_UDP, bytes), room, bytes));
 
     be16_put(room + UDP_CHECKSUM_AT, checksum != 0 ? checksum : 0xffff); /* RFC 768 */
-    return nat_ip4_send(nat, key, IP_PROTOCOL_UDP, room, bytes);
+    return nat_ip_send(nat, key, IP_PROTOCOL_UDP, room, bytes);
 }
 
 /* An ICMP message from the host: echo replies get the guest's identifier back. */
 static void ping_reply(struct nat *nat, const struct nat_flow_key *key, uint8_t *icmp,
                        uint32_t bytes)
 {
-    if (bytes < ICMP_HEADER_BYTES || icmp[0] != 0)
+    const bool is_v6 = key->guest.family == 6;
+    const uint8_t protocol = protocol_of(key, true);
+
+    if (bytes < ICMP_HEADER_BYTES || icmp[0] != (is_v6 ? ICMP6_ECHO_REPLY : ICMP_ECHO_REPLY))
         return;
     be16_put(icmp + ICMP_ID_AT, key->guest.port);
     be16_put(icmp + ICMP_CHECKSUM_AT, 0);
-    be16_put(icmp + ICMP_CHECKSUM_AT, checksum_finish(checksum_add(0, icmp, bytes)));
-    nat_ip4_send(nat, key, IP_PROTOCOL_ICMP, icmp, bytes);
+    const uint32_t sum = is_v6 ? nat_pseudo_sum(key, protocol, bytes) : 0; /* RFC 4443 §2.3 */
+
+    be16_put(icmp + ICMP_CHECKSUM_AT, checksum_finish(checksum_add(sum, icmp, bytes)));
+    nat_ip_send(nat, key, protocol, icmp, bytes);
 }
 
 /* Says in `remote` whom a datagram of a cone's socket is from. */
