@@ -7,6 +7,7 @@ import { WIRE_MAC } from "./world.js";
 const PEER = "192.0.2.1"; // TEST-NET-1; whoever is asked for on the wire is there
 const VLAN_PEER = "198.51.100.1";
 const OTHER_MAC = "52:54:00:99:99:99";
+const ALL_NODES = "33:33:00:00:00:01"; // RFC 4291 §2.7.1: every IPv6 host is in this group
 
 const REG_CTRL = 0x00000;
 const REG_VET = 0x00038;
@@ -93,6 +94,23 @@ export const depthCases = [
       await guest.must("ifconfig eth1 allmulti");
       assert.equal(await delivered(world, frames), frames.length);
       await guest.must("ifconfig eth1 -allmulti");
+    },
+  },
+  {
+    name: "sysfs shows what the card's registers count: a frame too long (ROC), multicast (MPRC)",
+    run: async ({ guest, wire }) => {
+      const tooLong = new Uint8Array(1600);
+      tooLong.set(frameTo(WIRE_MAC));
+      /** The driver reads the registers every two seconds; a new error shows that it has. */
+      const readOut = async (errors) => {
+        wire.send(tooLong);
+        const file = "/sys/class/net/eth1/statistics/rx_length_errors";
+        await guest.must(`until [ "$(cat ${file})" = ${errors} ]; do sleep 0.2; done`);
+        return stat(guest, "multicast");
+      };
+      const before = await readOut(1);
+      for (let sent = 0; sent < 3; sent++) wire.send(frameTo(ALL_NODES));
+      assert.equal((await readOut(2)) - before, 3);
     },
   },
   {
