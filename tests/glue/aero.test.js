@@ -488,10 +488,11 @@ describe("rings (§6)", () => {
   test("wait_for_data and pop_blocking block until another thread pushes", async () => {
     const buffer = sab();
     const echo = `
-      const { workerData } = require("node:worker_threads");
+      const { parentPort, workerData } = require("node:worker_threads");
       import(workerData.module).then(({ open_ring_by_kind }) => {
         const from = open_ring_by_kind(workerData.buffer, 2, 0);
         const to = open_ring_by_kind(workerData.buffer, 3, 0);
+        parentPort.postMessage("ready");
         for (let i = 0; i < 20; i++) to.push_blocking(from.pop_blocking());
       });`;
     const module = import.meta.resolve?.("aero-nic/aero") ?? wasmUrl("../src/aero.js").href;
@@ -499,8 +500,9 @@ describe("rings (§6)", () => {
     const tx = open_ring_by_kind(buffer, RingKind.NET_TX, 0);
     const rx = open_ring_by_kind(buffer, RingKind.NET_RX, 0);
     const ended = new Promise((resolve) => worker.once("exit", resolve));
-    for (let i = 0; i < 20; i++) tx.push_blocking(new Uint8Array(40).fill(i));
+    await new Promise((resolve) => worker.once("message", resolve)); // it loads no more: we may block
     for (let i = 0; i < 20; i++) {
+      tx.push_blocking(new Uint8Array(40).fill(i));
       rx.wait_for_data();
       assert.deepEqual(rx.try_pop(), new Uint8Array(40).fill(i));
     }
