@@ -79,7 +79,7 @@ out.push(
     area.left,
     size.height - 44,
     "Whole transfers, slow start included; a Linux guest with " +
-      "default settings; the delay sits between guest and proxy.",
+      "default buffers; the delay sits between guest and proxy.",
   ),
   text(
     area.left,
