@@ -89,6 +89,26 @@ static void check_l4(const uint8_t *ip, const uint8_t *l4, uint32_t bytes)
     CHECK(checksum_fold(checksum_add(sum, l4, bytes)) == 0xffff);
 }
 
+enum { HEADER_FRAGMENT = 44 };
+
+static void check_frame6(const uint8_t *ip, uint32_t bytes)
+{
+    CHECK(bytes >= IPV6_HEADER_BYTES && bytes <= 1500 && ip[0] == 0x60);
+    const uint8_t protocol = ip[IPV6_NEXT_HEADER_AT];
+    const uint8_t *l4 = ip + IPV6_HEADER_BYTES;
+    const uint32_t l4_bytes = bytes - IPV6_HEADER_BYTES;
+
+    CHECK(be16_get(ip + IPV6_PAYLOAD_LENGTH_AT) == l4_bytes && l4_bytes >= 8);
+    if (protocol == HEADER_FRAGMENT)
+        return;
+    CHECK(protocol == IP_PROTOCOL_TCP || protocol == IP_PROTOCOL_UDP ||
+          protocol == IP_PROTOCOL_ICMPV6);
+    CHECK(
+        checksum_fold(checksum_add(
+            checksum_pseudo_ipv6(ip + IPV6_SOURCE_AT, ip + IPV6_DESTINATION_AT, protocol, l4_bytes),
+            l4, l4_bytes)) == 0xffff);
+}
+
 static void check_frame(const uint8_t *frame, uint32_t bytes)
 {
     CHECK(bytes >= ETH_HEADER_BYTES && bytes <= FRAME_MAX_BYTES);
@@ -99,6 +119,10 @@ static void check_frame(const uint8_t *frame, uint32_t bytes)
     }
     const uint8_t *ip = frame + ETH_HEADER_BYTES;
 
+    if (be16_get(frame + ETH_TYPE_AT) == ETH_TYPE_IPV6) {
+        check_frame6(ip, bytes - ETH_HEADER_BYTES);
+        return;
+    }
     CHECK(be16_get(frame + ETH_TYPE_AT) == ETH_TYPE_IPV4);
     CHECK(bytes >= ETH_HEADER_BYTES + IPV4_HEADER_BYTES && ip[0] == 0x45);
     CHECK(be16_get(ip + IPV4_TOTAL_LENGTH_AT) == bytes - ETH_HEADER_BYTES);
@@ -149,7 +173,10 @@ static int host_connect(struct world *world, uint32_t cookie, const struct nat_e
 {
     static const uint8_t loopback = 127;
 
-    CHECK(remote->family == 4 && remote->address[0] != loopback && remote->address[0] != 10);
+    if (remote->family == 4)
+        CHECK(remote->address[0] != loopback && remote->address[0] != 10);
+    else /* unique local, link-local, groups */
+        CHECK(remote->family == 6 && (remote->address[0] & 0xfc) != 0xfc);
     if ((world->mood & 1) != 0 || world->socket_count == SOCKETS_MAX)
         return -EMFILE;
     world->sockets[world->socket_count] =
@@ -302,6 +329,34 @@ static uint64_t host_random(void *context)
 
 /* ---- steps ---- */
 
+/* The checksum of what stands behind the IPv6 header; extension headers stay as they are. */
+static void put_right6(uint8_t *frame, uint32_t bytes)
+{
+    static const uint8_t guest_ip6[16] = {0xfd, 0x4b, 0xc7, 0xf1, 0x9a, 0x2e, 0, 2, [15] = 15};
+    uint8_t *ip = frame + ETH_HEADER_BYTES, *l4 = ip + IPV6_HEADER_BYTES;
+    const uint32_t l4_bytes = bytes - ETH_HEADER_BYTES - IPV6_HEADER_BYTES;
+    const uint8_t protocol = ip[IPV6_NEXT_HEADER_AT];
+    const uint32_t checksum_at = protocol == IP_PROTOCOL_TCP   ? TCP_CHECKSUM_AT
+                                 : protocol == IP_PROTOCOL_UDP ? UDP_CHECKSUM_AT
+                                                               : ICMP_CHECKSUM_AT;
+
+    ip[0] = (uint8_t)(0x60 | (ip[0] & 15));
+    be16_put(ip + IPV6_PAYLOAD_LENGTH_AT, (uint16_t)l4_bytes);
+    if ((ip[IPV6_SOURCE_AT] & 1) != 0)
+        memcpy(ip + IPV6_SOURCE_AT, guest_ip6, 16);
+    if (checksum_at + 2 > l4_bytes || (protocol != IP_PROTOCOL_TCP && protocol != IP_PROTOCOL_UDP &&
+                                       protocol != IP_PROTOCOL_ICMPV6))
+        return;
+    if (protocol == IP_PROTOCOL_UDP)
+        be16_put(l4 + UDP_LENGTH_AT, (uint16_t)l4_bytes);
+    be16_put(l4 + checksum_at, 0);
+    be16_put(
+        l4 + checksum_at,
+        checksum_finish(checksum_add(
+            checksum_pseudo_ipv6(ip + IPV6_SOURCE_AT, ip + IPV6_DESTINATION_AT, protocol, l4_bytes),
+            l4, l4_bytes)));
+}
+
 /* Makes the frame one that the first checks let pass. */
 static void put_right(uint8_t *frame, uint32_t bytes)
 {
@@ -312,6 +367,11 @@ static void put_right(uint8_t *frame, uint32_t bytes)
         return;
     memcpy(frame, gateway_mac, 6);
     memcpy(frame + 6, guest_mac, 6);
+    if (be16_get(frame + ETH_TYPE_AT) == ETH_TYPE_IPV6 &&
+        bytes >= ETH_HEADER_BYTES + IPV6_HEADER_BYTES) {
+        put_right6(frame, bytes);
+        return;
+    }
     be16_put(frame + ETH_TYPE_AT, ETH_TYPE_IPV4);
     header_bytes = (ip[0] & 15u) * 4;
     if (header_bytes < IPV4_HEADER_BYTES || header_bytes > bytes - ETH_HEADER_BYTES)
@@ -454,6 +514,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         .gateway = {10, 0, 2, 2},
         .guest = {10, 0, 2, 15},
         .netmask = {255, 255, 255, 0},
+        .ipv6 = true,
         .lan_mtu = 1500,
         .frame_max_bytes = FRAME_MAX_BYTES,
         .tcp_max = 8,
