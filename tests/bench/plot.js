@@ -11,7 +11,7 @@ if (!to) {
 const { proxy } = JSON.parse(readFileSync(from, "utf8"));
 
 const MTU = 1500;
-const size = { width: 720, height: 420 };
+const size = { width: 840, height: 420 };
 const area = { left: 84, right: 560, top: 56, bottom: 328 };
 const least = 1; // Mbit/s; the scale is logarithmic
 const most = 10_000;
@@ -76,13 +76,13 @@ lines.forEach((line, i) => {
 const load = `${proxy.load.toFixed(1)} to ${proxy.loadAtEnd.toFixed(1)} on ${proxy.cores} cores`;
 out.push(
   text(
-    area.left,
+    24,
     size.height - 44,
     "Whole transfers, slow start included; a Linux guest with " +
       "default buffers; the delay sits between guest and proxy.",
   ),
   text(
-    area.left,
+    24,
     size.height - 26,
     `Measured ${proxy.date.slice(0, 10)} in one run; ` +
       `load average ${load}, shared with the guest and the server.`,
