@@ -555,6 +555,29 @@ static void denied_addresses_are_prohibited(void **state)
     world_expect_nothing(world);
 }
 
+/* The LAN ends at the gateway: even with private addresses allowed, the host's network of the same
+ * prefix, or its links, are not the guest's. */
+static void the_lan_is_never_the_hosts(void **state)
+{
+    struct nat_world *world = calloc(1, sizeof *world);
+    static const address other = {0xfd, 0x4b, 0xc7, 0xf1, 0x9a, 0x2e, 0, 3, [15] = 1};
+
+    (void)state;
+    world_init(world);
+    world->config.ipv6 = true;
+    world->policy.allow_private_ips = true;
+    world_start(world);
+    send_udp(world, (const address){0xfd, 0x4b, 0xc7, 0xf1, 0x9a, 0x2e, 0, 2, [15] = 9}, 1, "x", 1);
+    expect_prohibited(world);
+    send_udp(world, (const address){0xfe, 0x80, [15] = 9}, 1, "x", 1);
+    expect_prohibited(world);
+    assert_int_equal(world->socket_count, 0);
+    send_udp(world, other, 1, "x", 1);
+    assert_int_equal(world->socket_count, 1);
+    world_close(world);
+    free(world);
+}
+
 /* One guest behind one tunnel; and nobody else's address. */
 static void strangers_on_the_lan_are_not_served(void **state)
 {
@@ -684,6 +707,7 @@ int main(void)
         TEST(extension_headers),
         TEST(a_connection_opens),
         TEST(denied_addresses_are_prohibited),
+        cmocka_unit_test(the_lan_is_never_the_hosts),
         TEST(strangers_on_the_lan_are_not_served),
         TEST(without_switch_or_mtu_there_is_no_ipv6),
         TEST(information_requests_are_answered),
