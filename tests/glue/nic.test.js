@@ -222,6 +222,60 @@ test("host-api.md §2.3: beyond RAM the card reads zeros, in the PCI hole ones",
   }
 });
 
+test("a card that moves into an emulator's memory goes on there, and its tunnel's rings stay", async () => {
+  for (const isolated of [false, true]) {
+    const wasmMemory = new WebAssembly.Memory({ initial: 64, maximum: 1024 }); // unshared: v86's
+    const guestBase = 0x20000;
+    const nic = await createNic({ isolated, ringBytes: 65536 });
+    nic.configWrite(0x3c, 1, 11);
+    assert.equal(nic.receive(numberedFrame(0)), true); // waits there, and is moved along
+    let asked = 0;
+    nic.setMemory({
+      wasmMemory,
+      guestBase,
+      guestSize: RAM_BYTES,
+      allocate: (bytes) => wasmMemory.grow(bytes / 65536) * 65536,
+      read: () => ++asked,
+      write: () => ++asked,
+    });
+    assert.equal(nic.zeroCopy, true);
+    assert.equal(nic.configRead(0x3c, 1), 11);
+    const driver = new Driver(nic, new Uint8Array(wasmMemory.buffer, guestBase, RAM_BYTES));
+    driver.start();
+    nic.poll();
+    assert.deepEqual(driver.received(), [numberedFrame(0)]);
+    for (let number = 1; number < 200; number++) {
+      // around both rings several times
+      const bytes = 60 + ((number * 37) % 1400);
+      driver.queue(numberedFrame(number, bytes));
+      assert.equal(nic.receive(numberedFrame(number, bytes)), true);
+      assert.equal(nic.workPending, true);
+      while (nic.poll());
+      assert.deepEqual(nic.takeFrame(), numberedFrame(number, bytes));
+      assert.deepEqual(driver.received(), [numberedFrame(number, bytes)]);
+    }
+    assert.equal(asked, 0);
+    assert.equal(nic.takeFrame(), null);
+    const ram = new Uint8Array(wasmMemory.buffer, guestBase, RAM_BYTES).slice();
+    nic.setMemory(ram); // and out again
+    assert.equal(nic.zeroCopy, false);
+    driver.ram = ram;
+    driver.view = new DataView(ram.buffer);
+    driver.queue(numberedFrame(200));
+    nic.poll();
+    assert.deepEqual(nic.takeFrame(), numberedFrame(200));
+  }
+});
+
+test("without room in the emulator's memory the callbacks serve", async () => {
+  const wasmMemory = new WebAssembly.Memory({ initial: 64, maximum: 64 });
+  const linear = { wasmMemory, guestBase: 65536, guestSize: RAM_BYTES, allocate: () => 0 };
+  const nic = await createNic();
+  assert.throws(() => nic.setMemory(linear), /no room/);
+  nic.setMemory({ ...linear, read: () => true, write: () => true });
+  assert.equal(nic.zeroCopy, false);
+});
+
 test("host-api.md §2.4, 1: the card lives in the emulator's memory and touches only its region", async () => {
   for (const shared of [false, true]) {
     const wasmMemory = new WebAssembly.Memory({ initial: 64, maximum: 256, shared });

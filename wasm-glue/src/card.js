@@ -1,6 +1,7 @@
 // Puts a card into a wasm instance: checks the options, lays out its memory, opens it.
 
 import { isLinear } from "./memory.js";
+import { mirrorRings } from "./mirror.js";
 import { Instance, loadModule, needWebAssembly } from "./wasm.js";
 
 const MAC_BYTES = 6;
@@ -11,6 +12,7 @@ const SIGNAL_BYTES = 64;
 export const SNAPSHOT_MAX_BYTES = 2 << 20;
 const CARD_ROOM_BYTES = 4 << 20; // more than any card needs beside its rings
 const PAGE_BYTES = 65536;
+const ALIGNMENT_BYTES = 64;
 
 /**
  * What the pump needs to know of a card's rings. With shared memory it may be posted to a worker.
@@ -30,8 +32,11 @@ const PAGE_BYTES = 65536;
  * @property {string} model
  * @property {string} mac
  * @property {{ bars: { index: number, kind: "memory" | "io", bytes: number }[] }} pci
- * @property {boolean} linear
- * @property {Rings} rings
+ * @property {boolean} linear  it was made in the emulator's memory
+ * @property {Record<string, Function>} env
+ * @property {Partial<Record<import("./wasm.js").Variant, WebAssembly.Module>>} modules
+ * @property {{ model: number, mac: Uint8Array, ringBytes: number }} what
+ * @property {Rings} rings  a tunnel's end of them
  * @property {import("./wasm.js").WasmOptions} wasmOptions
  */
 
@@ -86,14 +91,17 @@ function checkLinear({ wasmMemory, guestBase, guestSize }) {
  * The region of the emulator's memory where the card lives.
  * @param {number} bytes  at least @param {import("./memory.js").LinearMemory} linear
  */
-function region(bytes, { wasmMemory, regionBase, regionBytes = bytes }) {
-  if (regionBase === undefined) {
-    const pages = Math.ceil(bytes / PAGE_BYTES);
-    return { base: wasmMemory.grow(pages) * PAGE_BYTES, bytes: pages * PAGE_BYTES };
+function region(bytes, { wasmMemory, regionBase, regionBytes = bytes, allocate }) {
+  const pages = Math.ceil((bytes + ALIGNMENT_BYTES) / PAGE_BYTES);
+  if (regionBase !== undefined) {
+    if (regionBase % 16 !== 0) throw new RangeError("regionBase must be a multiple of 16");
+    if (regionBytes < bytes) throw new RangeError(`regionBytes must be at least ${bytes}`);
+    return { base: regionBase, bytes };
   }
-  if (regionBase % 16 !== 0) throw new RangeError("regionBase must be a multiple of 16");
-  if (regionBytes < bytes) throw new RangeError(`regionBytes must be at least ${bytes}`);
-  return { base: regionBase, bytes };
+  if (!allocate) return { base: wasmMemory.grow(pages) * PAGE_BYTES, bytes: pages * PAGE_BYTES };
+  const at = allocate(pages * PAGE_BYTES) >>> 0;
+  if (at === 0) throw new RangeError("no room for the card");
+  return { base: Math.ceil(at / ALIGNMENT_BYTES) * ALIGNMENT_BYTES, bytes };
 }
 
 /** @param {string} what @param {number} result */
@@ -128,6 +136,58 @@ function bars({ exports, constants: c }, model) {
 }
 
 /**
+ * A card and its rings in one instance.
+ * @typedef {object} Home
+ * @property {Instance} instance
+ * @property {number} at  the card's address in it
+ * @property {number} txAt  of the header of NET_TX
+ * @property {number} rxAt
+ */
+
+/** Bytes of a region for a card that lives in somebody else's memory.
+ *  @param {WebAssembly.Module} module @param {Instance} any @param {number} model
+ *  @param {number} ringBytes */
+function regionNeed(module, { exports }, model, ringBytes) {
+  const objects = exports.nic_card_bytes(model) + exports.rings_bytes(ringBytes, ringBytes);
+  return Instance.overhead(module) + objects + SNAPSHOT_MAX_BYTES + 4 * SIGNAL_BYTES;
+}
+
+/**
+ * Lays a card out and powers it on.
+ * @param {Instance} instance
+ * @param {object} what
+ * @param {number} what.model
+ * @param {ArrayLike<number>} what.mac
+ * @param {number} what.ringBytes
+ * @param {import("./memory.js").LinearMemory | null} what.linear
+ * @param {(rings: { txAt: number, rxAt: number }) => void} [beforeOpen]  the rings are built and empty
+ * @returns {Home}
+ */
+function openCard(instance, { model, mac, ringBytes, linear }, beforeOpen) {
+  const { exports: x, constants: c } = instance;
+  const ringsBytes = x.rings_bytes(ringBytes, ringBytes);
+  const at = instance.alloc(x.nic_card_bytes(model));
+  const ringsAt = instance.alloc(ringsBytes);
+  const macAt = instance.alloc(MAC_BYTES);
+  const ring = (/** @type {number} */ kind) =>
+    ringsAt + check("rings_find", x.rings_find(ringsAt, ringsBytes, kind));
+
+  check("rings_build", x.rings_build(ringsAt, ringsBytes, ringBytes, ringBytes));
+  instance.bytes(macAt, MAC_BYTES).set(mac);
+  const home = {
+    instance,
+    at,
+    txAt: ring(c.RING_KIND_NET_TX),
+    rxAt: ring(c.RING_KIND_NET_RX),
+  };
+  beforeOpen?.(home);
+  const host = linear ? c.ABI_HOST_LINEAR : c.ABI_HOST_CALLBACKS;
+  const ram = [linear?.guestBase ?? 0, linear?.guestSize ?? 0];
+  check("nic_open", x.nic_open(at, model, macAt, ringsAt, ringsBytes, host, ...ram));
+  return home;
+}
+
+/**
  * @param {import("./nic.js").NicOptions & import("./wasm.js").WasmOptions} options
  * @param {Record<string, Function>} env  what the card calls
  * @returns {Promise<Card>}
@@ -141,35 +201,24 @@ export async function makeCard(options, env) {
   const modelName = options.model ?? "e1000";
   const shared = wantsShared(options);
   const module = await loadModule(shared ? "shared" : "plain", options);
+  /** @type {Card["modules"]} */
+  const modules = { [shared ? "shared" : "plain"]: module };
+  // An emulator that shows up later may want the card in its own memory; if not, nothing is lost.
+  if (shared && !options.memory)
+    modules.plain = await loadModule("plain", options).catch(() => undefined);
 
   let instance = await Instance.create(module, env, {
     shared,
     maxBytes: linear ? 0 : 2 * ringBytes + CARD_ROOM_BYTES,
   });
   const model = modelNumber(instance, modelName);
-  const cardBytes = instance.exports.nic_card_bytes(model);
-  const ringsBytes = instance.exports.rings_bytes(ringBytes, ringBytes);
-  if (ringsBytes === 0) throw new RangeError("ringBytes must be a multiple of 4 above 0");
+  if (instance.exports.rings_bytes(ringBytes, ringBytes) === 0)
+    throw new RangeError("ringBytes must be a multiple of 4 above 0");
   if (linear) {
-    const bytes =
-      Instance.overhead(module) + cardBytes + ringsBytes + SNAPSHOT_MAX_BYTES + 4 * SIGNAL_BYTES;
-    const place = region(bytes, linear);
+    const place = region(regionNeed(module, instance, model, ringBytes), linear);
     instance = await Instance.create(module, env, { memory: linear.wasmMemory, ...place });
   }
-
-  const { exports: x, constants: c } = instance;
-  const at = instance.alloc(cardBytes);
-  const ringsAt = instance.alloc(ringsBytes);
-  const signalAt = instance.alloc(SIGNAL_BYTES);
-  const macAt = instance.alloc(MAC_BYTES);
-  const ring = (/** @type {number} */ kind) =>
-    ringsAt + check("rings_find", x.rings_find(ringsAt, ringsBytes, kind));
-
-  check("rings_build", x.rings_build(ringsAt, ringsBytes, ringBytes, ringBytes));
-  instance.bytes(macAt, MAC_BYTES).set(mac);
-  const host = linear ? c.ABI_HOST_LINEAR : c.ABI_HOST_CALLBACKS;
-  const ram = [linear?.guestBase ?? 0, linear?.guestSize ?? 0];
-  check("nic_open", x.nic_open(at, model, macAt, ringsAt, ringsBytes, host, ...ram));
+  const { at, txAt, rxAt } = openCard(instance, { model, mac, ringBytes, linear });
   return {
     instance,
     at,
@@ -177,13 +226,38 @@ export async function makeCard(options, env) {
     mac: formatMac(mac),
     pci: { bars: bars(instance, model) },
     linear: linear !== null,
+    env,
+    modules,
+    what: { model, mac, ringBytes },
     rings: {
       memory: instance.memory,
       shared,
-      txAt: ring(c.RING_KIND_NET_TX),
-      rxAt: ring(c.RING_KIND_NET_RX),
-      signalAt,
+      txAt,
+      rxAt,
+      signalAt: instance.alloc(SIGNAL_BYTES),
     },
     wasmOptions: { wasmUrl: options.wasmUrl, wasmModule: options.wasmModule },
   };
+}
+
+/**
+ * Makes a second home for a card, in an emulator's memory, with rings in step with those of the
+ * first. The caller moves the state. Throws when it cannot be, with nothing changed.
+ * @param {Card} card
+ * @param {import("./memory.js").LinearMemory} linear
+ */
+export function makeHomeIn({ instance: first, env, modules, what, rings }, linear) {
+  checkLinear(linear);
+  const { wasmMemory: memory } = linear;
+  const module = modules[isShared(memory.buffer) ? "shared" : "plain"];
+  if (!module) throw new Error("no wasm module for this memory");
+  const { ringBytes, model } = what;
+  const place = region(regionNeed(module, first, model, ringBytes), linear);
+  const second = Instance.createNow(module, env, { memory, ...place });
+  /** @type {ReturnType<typeof mirrorRings> | undefined} */
+  let mirror;
+  const home = openCard(second, { ...what, linear }, (card) => {
+    mirror = mirrorRings(memory, card, rings, ringBytes);
+  });
+  return { ...home, .../** @type {ReturnType<typeof mirrorRings>} */ (mirror) };
 }

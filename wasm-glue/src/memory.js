@@ -13,10 +13,13 @@ const HOLE_END = 0x100000000;
  * @property {WebAssembly.Memory} wasmMemory
  * @property {number} guestBase  where guest RAM starts in it
  * @property {number} guestSize
- * @property {number} [regionBase]  where the card may live; left out: the memory is grown
+ * @property {number} [regionBase]  where the card may live; left out: as allocate says, else the
+ *   memory is grown
  * @property {number} [regionBytes]
+ * @property {(bytes: number) => number} [allocate]  the emulator's allocator; 0: no room
  * @property {(gpa: number, bytes: number) => void} [written]  the card wrote guest memory
  */
+/** @typedef {LinearMemory & MemoryCallbacks} EitherMemory  callbacks where the other cannot be */
 /** @typedef {MemoryCallbacks | Uint8Array | (() => Uint8Array) | LinearMemory} GuestMemory */
 
 /** @param {unknown} memory @returns {memory is LinearMemory} */

@@ -1,6 +1,6 @@
 // One network card: the object an emulator drives.
 
-import { makeCard, SNAPSHOT_MAX_BYTES } from "./card.js";
+import { makeCard, makeHomeIn, SNAPSHOT_MAX_BYTES } from "./card.js";
 import { guestMemory, isLinear, noMemory } from "./memory.js";
 
 const TWO_32 = 2 ** 32;
@@ -39,17 +39,22 @@ export class Nic {
   /** Called, from a JS event, when frames have arrived for the guest. @type {(() => void) | null} */
   onWork = null;
 
-  /** @type {import("./card.js").Card} */ #made;
+  /** The first home, with a tunnel's end of the rings. @type {import("./card.js").Card} */ #made;
+  /** Where the card lives now. @type {import("./wasm.js").Instance} */ #instance;
   /** @type {any} */ #exports;
-  #card; // its address; 0 after close()
+  #card; // its address there; 0 after close()
+  /** Of a card that moved. @type {ReturnType<typeof makeHomeIn> | null} */ #moved = null;
   #memory = noMemory;
+  /** @type {import("./memory.js").LinearMemory | null} */ #linear = null;
   /** @type {Port | null} */ #port = null;
   #announced = false;
-  #snapshotAt = 0;
+  /** Room for a snapshot, by home. @type {Map<import("./wasm.js").Instance, number>} */
+  #snapshotAt = new Map();
 
   /** Use createNic(). @param {import("./card.js").Card} made */
   constructor(made) {
     this.#made = made;
+    this.#instance = made.instance;
     this.#exports = made.instance.exports;
     this.#card = made.at;
   }
@@ -66,14 +71,15 @@ export class Nic {
     const card = await makeCard(options, {
       dma_read: (/** @type {number[]} */ ...a) => Number(nic.#dma("read", a)),
       dma_write: (/** @type {number[]} */ ...a) => Number(nic.#dma("write", a)),
-      dma_written: (/** @type {number[]} */ ...a) => linear?.written?.(join(a[1], a[2]), a[3]),
+      dma_written: (/** @type {number[]} */ ...a) => nic.#linear?.written?.(join(a[1], a[2]), a[3]),
       irq: (/** @type {number} */ _, /** @type {number} */ level) =>
         nic?.onInterrupt?.(level !== 0),
-      tx_full: () => Number(nic.#port?.full() ?? false),
+      tx_full: () => Number(nic.#full()),
       now_ms: () => performance.now(),
     });
     nic = new Nic(card);
     nic.#memory = memory;
+    nic.#linear = linear;
     nic.onInterrupt = options.onInterrupt ?? null;
     nic.onWork = options.onWork ?? null;
     return nic;
@@ -93,14 +99,31 @@ export class Nic {
   }
 
   /**
-   * Where the guest's RAM is; for a card made without, or whose emulator got another one.
-   * @param {import("./memory.js").GuestMemory} memory
+   * Where the guest's RAM is; for a card made without, or whose emulator got another one. Given
+   * an emulator's own memory the card moves into it; where that cannot be, and there are
+   * callbacks as well, those are used.
+   * @param {import("./memory.js").GuestMemory | import("./memory.js").EitherMemory} memory
    */
   setMemory(memory) {
     this.#slot();
-    if (this.#made.linear || isLinear(memory))
-      throw new TypeError("a linear memory can only be given to createNic()");
+    if (this.#made.linear) throw new TypeError("the memory of this Nic is fixed");
+    if (isLinear(memory)) {
+      try {
+        const home = makeHomeIn(this.#made, memory);
+        this.#linear = memory;
+        return this.#moveTo(home.instance, home.at, home);
+      } catch (error) {
+        if (!("read" in memory)) throw error;
+      }
+    }
     this.#memory = guestMemory(memory);
+    this.#linear = null;
+    if (this.#moved) this.#moveTo(this.#made.instance, this.#made.at, null);
+  }
+
+  /** The card works in the emulator's own memory, without copies of what the guest wrote. */
+  get zeroCopy() {
+    return this.#linear !== null;
   }
 
   /** @param {number} offset @param {number} size  1, 2 or 4 */
@@ -130,13 +153,18 @@ export class Nic {
    */
   poll() {
     const { ABI_POLL_MORE, ABI_POLL_SENT, ABI_POLL_TOOK } = this.#made.instance.constants;
-    const result = this.#exports.nic_poll(this.#slot());
+    const card = this.#slot();
+    this.#fetch();
+    const result = this.#exports.nic_poll(card);
+    this.#deliver();
     if ((result & (ABI_POLL_SENT | ABI_POLL_TOOK)) !== 0) this.#port?.moved();
     return (result & ABI_POLL_MORE) !== 0;
   }
 
   get workPending() {
-    return this.#exports.nic_work_pending(this.#slot()) !== 0;
+    const card = this.#slot();
+    this.#fetch();
+    return this.#exports.nic_work_pending(card) !== 0;
   }
 
   get irqLevel() {
@@ -154,22 +182,22 @@ export class Nic {
    * @returns {boolean}  false: no room, or longer than the rings carry
    */
   receive(frame) {
-    const card = this.#slot();
-    if (frame.length > this.#made.instance.constants.ABI_RING_FRAME_BYTES) return false;
-    this.#made.instance.bytes(this.#exports.nic_area(card), frame.length).set(frame);
-    if (this.#exports.nic_receive(card, frame.length) !== 0) return false;
+    this.#slot();
+    const { instance, at } = this.#made;
+    if (frame.length > instance.constants.ABI_RING_FRAME_BYTES) return false;
+    instance.bytes(instance.exports.nic_area(at), frame.length).set(frame);
+    if (instance.exports.nic_receive(at, frame.length) !== 0) return false;
     this.#announce();
     return true;
   }
 
   /** @returns {Uint8Array | null}  the oldest frame from the guest, the caller's own copy */
   takeFrame() {
-    const card = this.#slot();
+    this.#slot();
     if (this.#port) throw new Error("a tunnel takes the frames of this Nic");
-    const bytes = this.#exports.nic_take(card);
-    return bytes < 0
-      ? null
-      : this.#made.instance.bytes(this.#exports.nic_area(card), bytes).slice();
+    const { instance, at } = this.#made;
+    const bytes = instance.exports.nic_take(at);
+    return bytes < 0 ? null : instance.bytes(instance.exports.nic_area(at), bytes).slice();
   }
 
   /** The cable is in. */
@@ -185,7 +213,7 @@ export class Nic {
   /** @returns {Record<string, number>}  all counters, never reset */
   stats() {
     const card = this.#slot();
-    return this.#made.instance.stats(
+    return this.#instance.stats(
       (index) => this.#exports.nic_stat_name(card, index),
       () => this.#exports.nic_stats(card),
     );
@@ -197,7 +225,7 @@ export class Nic {
     const bytes = this.#exports.nic_save(card, 0, 0);
     const at = this.#snapshotRoom(bytes);
     this.#exports.nic_save(card, at, bytes);
-    return this.#made.instance.bytes(at, bytes).slice();
+    return this.#instance.bytes(at, bytes).slice();
   }
 
   /**
@@ -208,7 +236,7 @@ export class Nic {
   restoreState(state) {
     const card = this.#slot();
     const at = this.#snapshotRoom(state.length);
-    this.#made.instance.bytes(at, state.length).set(state);
+    this.#instance.bytes(at, state.length).set(state);
     if (this.#exports.nic_load(card, at, state.length) !== 0)
       throw new Error("this is not a saved state of this card");
   }
@@ -249,8 +277,43 @@ export class Nic {
   /** Room that is kept for the next snapshot. @param {number} bytes */
   #snapshotRoom(bytes) {
     if (bytes > SNAPSHOT_MAX_BYTES) throw new RangeError("this saved state is too long");
-    this.#snapshotAt ||= this.#made.instance.alloc(SNAPSHOT_MAX_BYTES);
-    return this.#snapshotAt;
+    const at = this.#snapshotAt.get(this.#instance) ?? this.#instance.alloc(SNAPSHOT_MAX_BYTES);
+    this.#snapshotAt.set(this.#instance, at);
+    return at;
+  }
+
+  /**
+   * The card goes on in another home, as it was.
+   * @param {import("./wasm.js").Instance} instance @param {number} at
+   * @param {ReturnType<typeof makeHomeIn> | null} moved
+   */
+  #moveTo(instance, at, moved) {
+    const state = this.saveState();
+    this.#instance = instance;
+    this.#exports = instance.exports;
+    this.#card = at;
+    this.#moved = moved;
+    this.restoreState(state);
+  }
+
+  /** Before the card looks at its rings: what the tunnel's end has brought. */
+  #fetch() {
+    this.#moved?.rx.forward();
+    this.#moved?.tx.back();
+  }
+
+  /** After it: what the card has done. */
+  #deliver() {
+    this.#moved?.tx.forward();
+    this.#moved?.rx.back();
+  }
+
+  /** NET_TX is full in the middle of a poll. @returns {boolean}  there is room again */
+  #full() {
+    if (!this.#moved) return this.#port?.full() ?? false;
+    this.#deliver();
+    const drained = this.#port?.full() ?? false;
+    return this.#moved.tx.back() || drained;
   }
 
   /** Once per turn, however many frames come. */
@@ -265,6 +328,6 @@ export class Nic {
 
   /** @param {"read" | "write"} way @param {number[]} args  card, address in two words, at, bytes */
   #dma(way, [, low, high, at, bytes]) {
-    return this.#memory[way](join(low, high), this.#made.instance.bytes(at, bytes));
+    return this.#memory[way](join(low, high), this.#instance.bytes(at, bytes));
   }
 }

@@ -63,6 +63,8 @@ const NEEDED = {
  * @param {import("./index.js").Nic} nic  stays the caller's; detach the card before closing it
  * @param {object} [options]
  * @param {number} [options.slot]  PCI slot; 3 has an interrupt line of its own (IRQ 11)
+ * @param {boolean} [options.zeroCopy]  true: the card moves into v86's own memory, where v86 and the
+ *   module allow it (nic.zeroCopy says whether); otherwise its DMA goes through callbacks
  * @returns {V86Card}
  */
 export function attachNic(emulator, nic, options = {}) {
@@ -73,7 +75,7 @@ export function attachNic(emulator, nic, options = {}) {
   if (typeof emulator?.add_listener !== "function") {
     throw new TypeError("attachNic: the first argument is not a V86 emulator");
   }
-  return new V86Card(emulator, nic, slot);
+  return new V86Card(emulator, nic, slot, options.zeroCopy ?? false);
 }
 
 /** One card in one emulator, from attachNic() to detach(). */
@@ -85,10 +87,10 @@ class V86Card {
   #slot = null;
   #detached = false;
 
-  constructor(emulator, nic, slot) {
+  constructor(emulator, nic, slot, zeroCopy) {
     const plug = () => {
       if (this.#detached) return;
-      this.#slot = Machine.of(emulator).plug(nic, slot);
+      this.#slot = Machine.of(emulator).plug(nic, slot, zeroCopy);
     };
     if (emulator.v86?.cpu?.devices?.pci !== undefined) {
       plug(); // ready already: here an error can still be thrown at the caller
@@ -179,7 +181,7 @@ class Machine {
     return this.#emulator.is_running();
   }
 
-  plug(nic, slotNumber) {
+  plug(nic, slotNumber, zeroCopy = false) {
     const pciId = slotNumber << 3;
     const occupant = this.#pci.devices[pciId];
     if (occupant !== undefined) {
@@ -192,7 +194,7 @@ class Machine {
       pci_space: space,
       pci_bars: [], // ours: v86 would refuse to move them
     });
-    const slot = new Slot(this, nic, pciId, pciSpace);
+    const slot = new Slot(this, nic, pciId, pciSpace, zeroCopy ? this.linear() : {});
     this.slots.set(pciId, slot);
     return slot;
   }
@@ -208,6 +210,24 @@ class Machine {
   ram() {
     if (this.#ram.buffer !== this.#cpu.wasm_memory.buffer) this.#view();
     return this.#ram;
+  }
+
+  /** v86's memory for a card that can live in it; empty when a name it takes is missing. */
+  linear() {
+    const { wasm_memory: wasmMemory, mem8, wm } = this.#cpu;
+    const allocate = wm?.exports?.v86_malloc;
+    if (typeof allocate !== "function") return {};
+    const guestSize = mem8.length;
+    return {
+      wasmMemory,
+      guestBase: mem8.byteOffset,
+      guestSize,
+      allocate,
+      written: (gpa, bytes) => {
+        const end = Math.min(gpa + bytes, guestSize);
+        if (gpa < end) this.#cpu.jit_dirty_cache(gpa, end); // there may have been code
+      },
+    };
   }
 
   #view() {
@@ -380,13 +400,14 @@ class Slot {
   #pciId;
   #space; // v86's copy of the config space: it takes the interrupt pin from there and saves it
 
-  constructor(machine, nic, pciId, space) {
+  constructor(machine, nic, pciId, space, linear) {
     this.#machine = machine;
     this.#nic = nic;
     this.#pciId = pciId;
     this.#space = space;
     this.windows = new BarWindows(machine, nic, () => this.#poll());
     nic.setMemory({
+      ...linear,
       read: (gpa, bytes) => this.#dmaRead(gpa, bytes),
       write: (gpa, bytes) => this.#dmaWrite(gpa, bytes),
     });
