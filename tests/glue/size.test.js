@@ -1,5 +1,6 @@
 // The budget of the package (docs/architecture.md): each .wasm at most 64 KiB, the JavaScript at
-// most 24 KiB gzipped: the package proper, and apart from it the drop-in module aero-nic/aero.
+// most 24 KiB gzipped for what a user of one entry gets: the package proper, the adapter for v86, the
+// drop-in module aero-nic/aero.
 import assert from "node:assert/strict";
 import { readFileSync, statSync } from "node:fs";
 import { test } from "node:test";
@@ -39,7 +40,8 @@ function reachable(entries) {
 }
 
 for (const [what, entries, most] of [
-  ["the package", ["index.js", "v86.js", "ring.js", "pump.worker.js"], 24 * 1024],
+  ["the package", ["index.js", "ring.js", "pump.worker.js"], 24 * 1024],
+  ["aero-nic/v86", ["v86.js"], 24 * 1024],
   ["aero-nic/aero", ["aero.js"], 24 * 1024],
 ])
   test(`the JavaScript of ${what} fits ${most / 1024} KiB gzipped`, (t) => {
