@@ -115,7 +115,8 @@ static bool emit_whole(struct e1000 *nic, struct cursor cursor, bool offload)
         return false;
     uint8_t *frame = room + tag;
     cursor_read(nic, &cursor, frame, packet->bytes);
-    __builtin_memset(frame + packet->bytes, 0, bytes - packet->bytes);
+    if (bytes > packet->bytes)
+        __builtin_memset(frame + packet->bytes, 0, bytes - packet->bytes);
     if (offload && packet->kind == TX_ADVANCED)
         tx_offload_checksums(frame, packet->bytes, packet);
     else if (offload && (packet->cmd & TXD_CMD_IC) != 0)
