@@ -22,9 +22,10 @@ export async function sumOfBlob(site, bytes) {
 const cases = [
   {
     name: "the kernel's own driver is bound to the card",
-    run: async ({ guest }, card) => {
+    run: async ({ guest, nic }, card) => {
       const [, driver] = await guest.waitFor(/AERO: driver (\S+)\r\n/, BOOT_TIMEOUT_MS);
       assert.equal(driver, card.driver);
+      assert.equal(nic.zeroCopy, true, "the card lives in v86's memory");
     },
   },
   {

@@ -63,8 +63,8 @@ const NEEDED = {
  * @param {import("./index.js").Nic} nic  stays the caller's; detach the card before closing it
  * @param {object} [options]
  * @param {number} [options.slot]  PCI slot; 3 has an interrupt line of its own (IRQ 11)
- * @param {boolean} [options.zeroCopy]  true: the card moves into v86's own memory, where v86 and the
- *   module allow it (nic.zeroCopy says whether); otherwise its DMA goes through callbacks
+ * @param {boolean} [options.zeroCopy]  the card moves into v86's own memory where v86 and the module
+ *   allow it (nic.zeroCopy says whether); false: its DMA goes through callbacks
  * @returns {V86Card}
  */
 export function attachNic(emulator, nic, options = {}) {
@@ -75,7 +75,7 @@ export function attachNic(emulator, nic, options = {}) {
   if (typeof emulator?.add_listener !== "function") {
     throw new TypeError("attachNic: the first argument is not a V86 emulator");
   }
-  return new V86Card(emulator, nic, slot, options.zeroCopy ?? false);
+  return new V86Card(emulator, nic, slot, options.zeroCopy ?? true);
 }
 
 /** One card in one emulator, from attachNic() to detach(). */
