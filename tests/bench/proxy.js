@@ -69,14 +69,15 @@ async function measure(row, pid, transfer) {
   rows.push({
     ...row,
     bytes: result.bytes,
+    seconds: result.seconds,
     gbitPerS: (result.bytes * 8) / result.seconds / 1e9,
     ...(late && { lateGbitPerS: (result.bytes * 4) / (result.seconds - result.half_s) / 1e9 }),
     ...(pid && { cpuSecondsPerGb: (cpuSeconds(pid) - before) / (result.bytes / 1e9) }),
   });
 }
 
-async function measureOurs(world, row, bytes) {
-  const options = row.rttMs > 0 ? ["--delay-us", String(row.rttMs * 500)] : [];
+async function measureOurs(world, wanted, bytes) {
+  const options = wanted.rttMs > 0 ? ["--delay-us", String(wanted.rttMs * 500)] : [];
   const counters = async () => {
     const metrics = await world.proxy.metrics();
     return ["l2_frames_rx_total", "l2_frames_tx_total", "l2_tcp_retransmits_total"].map(
@@ -84,12 +85,15 @@ async function measureOurs(world, row, bytes) {
     );
   };
   const before = await counters();
-  const share = Math.ceil(bytes / row.flows);
-  await measure({ path: "proxy", ...row }, world.proxy.pid, () =>
-    world.transfer({ kind: row.what, bytes: share, flows: row.flows, options }),
+  const share = Math.ceil(bytes / wanted.flows);
+  await measure({ path: "proxy", ...wanted }, world.proxy.pid, () =>
+    world.transfer({ kind: wanted.what, bytes: share, flows: wanted.flows, options }),
   );
   const [received, sent, again] = (await counters()).map((value, i) => value - before[i]);
-  Object.assign(rows[rows.length - 1], { frames: received + sent, retransmits: again });
+  const row = rows[rows.length - 1];
+  // Both directions together: data one way, acknowledgments the other.
+  Object.assign(row, { frames: received + sent, retransmits: again });
+  if (row.seconds > 0) row.framesPerS = (received + sent) / row.seconds;
 }
 
 async function measureRivals(world, mtu) {
@@ -170,7 +174,18 @@ async function measureMemory(world) {
 }
 
 function print() {
-  const columns = ["path", "what", "MTU", "flows", "RTT ms", "Gbit/s", "late", "CPU s/GB", "/core"];
+  const columns = [
+    "path",
+    "what",
+    "MTU",
+    "flows",
+    "RTT ms",
+    "Gbit/s",
+    "late",
+    "frames/s",
+    "CPU s/GB",
+    "/core",
+  ];
   const line = (cells) =>
     console.log(cells.map((cell, i) => String(cell ?? "-").padStart(i === 0 ? 12 : 10)).join(""));
   line(columns);
@@ -184,6 +199,7 @@ function print() {
       ...cells,
       row.gbitPerS.toFixed(3),
       row.lateGbitPerS?.toFixed(3),
+      row.framesPerS?.toFixed(0),
       row.cpuSecondsPerGb?.toFixed(2),
       row.cpuSecondsPerGb > 0 ? (8 / row.cpuSecondsPerGb).toFixed(2) : undefined,
     ]);
