@@ -29,10 +29,9 @@ struct connection {
 struct tunnel {
     struct worker_ticket ticket; /* first: given back as a ticket */
     struct http *http;
-    struct MHD_UpgradeResponseHandle *upgrade; /* NULL before the socket is ours */
-    struct limit_entry *address, *session;     /* NULL: not limited */
-    bool handed_over;                          /* to a worker: released when it comes back */
-    bool counted;                              /* in l2_sessions_active */
+    struct limit_entry *address, *session; /* NULL: not limited */
+    bool handed_over;                      /* to a worker: released when it comes back */
+    bool counted;                          /* in l2_sessions_active */
     /* It is freed when its places were given back and libmicrohttpd's request is over. */
     bool released, forgotten;
 };

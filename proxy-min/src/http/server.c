@@ -331,10 +331,8 @@ void http_ticket_returned(void *context, struct worker_ticket *ticket)
     struct http *http = context;
     struct tunnel *tunnel = (struct tunnel *)ticket;
 
-    MHD_upgrade_action(tunnel->upgrade, MHD_UPGRADE_ACTION_CLOSE);
+    close(ticket->fd);
     tunnel_release(tunnel);
-    /* libmicrohttpd closes the socket in its next run, never from inside this one. */
-    uv_timer_start(&http->mhd_timer, on_mhd_timer, 0, 0);
     tell_drained(http);
 }
 

@@ -1,4 +1,5 @@
 /* upgrade.c - from a request to a tunnel: the checks of spec/l2-proxy.md §3.1, in their order. */
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -310,7 +311,23 @@ void tunnel_forget(struct tunnel *tunnel)
         tunnel_free(tunnel);
 }
 
-/* The 101 has been sent: the socket is ours. */
+/* Everything the worker needs, or false: memory or descriptors ran out. */
+static bool fill_ticket(struct worker_ticket *ticket, int fd, const char *extra, size_t extra_bytes)
+{
+    if (extra_bytes != 0) {
+        ticket->extra = malloc(extra_bytes);
+        if (ticket->extra == NULL)
+            return false;
+        memcpy(ticket->extra, extra, extra_bytes);
+        ticket->extra_bytes = extra_bytes;
+    }
+    ticket->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return ticket->fd >= 0;
+}
+
+/* The 101 has been sent. The tunnel goes on with a descriptor of its own: libmicrohttpd closes its
+ * one, without shutdown(), and gives back the request's 16 KiB, which a tunnel would hold for
+ * nothing all its life. */
 static void on_upgraded(void *context, struct MHD_Connection *connection, void *request_context,
                         const char *extra, size_t extra_bytes, MHD_socket fd,
                         struct MHD_UpgradeResponseHandle *upgrade)
@@ -324,19 +341,11 @@ static void on_upgraded(void *context, struct MHD_Connection *connection, void *
     /* tcp(7): frames that cannot leave yet wait with their flows, where order can still change,
      * not in megabytes of one socket's buffer before a guest's next key stroke. */
     setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes, sizeof unsent_bytes);
-    tunnel->handed_over = true;
-    tunnel->upgrade = upgrade;
-    tunnel->ticket.fd = fd;
-    if (extra_bytes != 0) {
-        tunnel->ticket.extra = malloc(extra_bytes);
-        if (tunnel->ticket.extra == NULL) {
-            http_ticket_returned(tunnel->http, &tunnel->ticket);
-            return;
-        }
-        memcpy(tunnel->ticket.extra, extra, extra_bytes);
-        tunnel->ticket.extra_bytes = extra_bytes;
+    if (fill_ticket(&tunnel->ticket, fd, extra, extra_bytes)) {
+        tunnel->handed_over = true;
+        pool_give(tunnel->http->pool, &tunnel->ticket);
     }
-    pool_give(tunnel->http->pool, &tunnel->ticket);
+    MHD_upgrade_action(upgrade, MHD_UPGRADE_ACTION_CLOSE); /* tunnel_forget() follows */
 }
 
 static enum MHD_Result accept_upgrade(struct MHD_Connection *connection, struct tunnel *tunnel)
