@@ -50,6 +50,7 @@ struct e1000 *e1000_init(void *memory, size_t memory_bytes, const struct nic_hos
     __builtin_memset(nic, 0, offsetof(struct e1000, scratch)); /* the buffers need no start value */
     nic->host = *host;
     nic->config = *config;
+    frame_queue_init(&nic->queue, nic->queue_bytes, RX_QUEUE_BYTES, E1000_QUEUE_FRAMES);
     regs_init(nic);
     pci_identify(nic);
     eeprom_build(nic);
@@ -64,7 +65,7 @@ void card_reset_mac(struct e1000 *nic)
     nic->microwire = (struct microwire){0};
     nic->contexts[0] = nic->contexts[1] = (struct tx_context){0};
     nic->tx = (struct tx_packet){0};
-    rx_queue_clear(&nic->queue);
+    frame_queue_clear(&nic->queue);
     irq_timers_clear(nic);
 }
 

@@ -6,8 +6,10 @@
 #define NIC_E1000_INTERNAL_H
 
 #include "nic/e1000.h"
+#include "nic/frame_queue.h"
 #include "nic/packet.h"
 #include "nic/pci.h"
+#include "nic/segment.h"
 #include "registers.h"
 
 enum {
@@ -48,13 +50,6 @@ struct tx_packet {
     uint32_t gathered;         /* of these, already copied to gather[] */
     uint32_t segment;          /* next one to emit */
     struct tx_context context; /* as it was at the first descriptor */
-};
-
-struct rx_queue {
-    uint32_t head, tail; /* byte offsets of the oldest record and of the free space */
-    uint32_t wrap;       /* where the records at the end stop, when tail has wrapped */
-    uint32_t frames;
-    uint8_t bytes[RX_QUEUE_BYTES];
 };
 
 /* Microwire EEPROM behind EECD (§4). */
@@ -102,13 +97,14 @@ struct e1000 {
 
     struct tx_context contexts[2]; /* [TSE] */
     struct tx_packet tx;
+    struct frame_queue queue; /* frames that wait for the guest */
 
     uint8_t row_of[REG_ROW_BYTES / 4]; /* register word -> row of the table in regs.c */
     uint32_t regs[REG_BYTES / 4];
 
     uint8_t scratch[E1000_FRAME_MAX_BYTES + 64]; /* one frame: loopback, split receive writes */
     uint8_t gather[TX_PACKET_MAX_BYTES];
-    struct rx_queue queue;
+    _Alignas(4) uint8_t queue_bytes[RX_QUEUE_BYTES];
 };
 
 static inline uint32_t reg_get(const struct e1000 *nic, uint32_t offset)
@@ -203,6 +199,7 @@ void tx_offload_checksums(uint8_t *frame, uint32_t bytes, const struct tx_packet
 
 /* rx.c */
 int rx_arrive(struct e1000 *nic, const uint8_t *frame, uint32_t bytes); /* to the queue */
+bool rx_keep(struct e1000 *nic, const uint8_t *frame, uint32_t bytes);  /* screened already */
 int rx_offer(struct e1000 *nic, const uint8_t *frame, uint32_t bytes);
 void rx_poll(struct e1000 *nic);
 bool rx_pending(const struct e1000 *nic);
@@ -213,15 +210,6 @@ bool rx_filter_accepts(const struct e1000 *nic, const uint8_t *frame, uint32_t b
 /* rx_checksum.c */
 void rx_checksum_status(const struct e1000 *nic, const uint8_t *frame, uint32_t bytes,
                         uint8_t *status, uint8_t *errors, uint16_t *checksum);
-
-/* rx_queue.c */
-void rx_queue_clear(struct rx_queue *queue);
-bool rx_queue_push(struct rx_queue *queue, const uint8_t *frame, uint32_t bytes);
-const uint8_t *rx_queue_front(const struct rx_queue *queue, uint32_t *bytes);
-void rx_queue_pop(struct rx_queue *queue);
-/* The record after the one at *at, wrapping; for walking the queue without taking from it. */
-uint32_t rx_queue_next(const struct rx_queue *queue, uint32_t at);
-uint32_t rx_queue_record_bytes(uint32_t frame_bytes);
 
 /* stats.c (§3.3) */
 void stat_add(struct e1000 *nic, uint32_t offset, uint32_t amount);

@@ -172,7 +172,7 @@ static bool check_frames(const struct snapshot_reader *reader, uint16_t tag, uin
         if (bytes < E1000_FRAME_MIN_BYTES || bytes > max_bytes || bytes > length - at)
             return false;
         at += bytes;
-        queue_bytes += rx_queue_record_bytes(bytes);
+        queue_bytes += frame_queue_record_bytes(bytes);
     }
     return at == length && queue_bytes <= RX_QUEUE_BYTES;
 }
@@ -384,7 +384,7 @@ static void apply_queue(struct e1000 *nic, const struct list *frames)
     for (uint32_t i = 0; i < frames->count; i++) {
         const uint32_t bytes = le32_get(record);
 
-        if (!rx_queue_push(&nic->queue, record + 4, bytes))
+        if (!rx_keep(nic, record + 4, bytes))
             nic->stats.rx_dropped_full++;
         record += 4 + bytes;
     }
@@ -436,7 +436,7 @@ int e1000_load(struct e1000 *nic, const uint8_t *from, size_t bytes)
     apply_pci(nic, &in);
     apply_registers(nic, &in);
     apply_packet(nic, &in);
-    rx_queue_clear(&nic->queue);
+    frame_queue_clear(&nic->queue);
     apply_queue(nic, in.jumbo.records != NULL ? &in.jumbo : &in.rx);
     apply_timers(nic, &in);
     send_frames(nic, &in.tx);

@@ -276,6 +276,16 @@ static int deliver(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
     return 0;
 }
 
+bool rx_keep(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
+{
+    uint8_t *room = frame_queue_push(&nic->queue, bytes, 0);
+
+    if (room == NULL)
+        return false;
+    __builtin_memcpy(room, frame, bytes);
+    return true;
+}
+
 int rx_arrive(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
 {
     /* A looped frame comes from inside: the link does not matter. */
@@ -287,7 +297,7 @@ int rx_arrive(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
     stat_rx_wire(nic, bytes);
     if (ring_view(nic, E1000_RDBAL, &ring) && ring.head == ring.tail)
         stat_add(nic, E1000_RNBC, 1);
-    if (!rx_queue_push(&nic->queue, frame, bytes)) {
+    if (!rx_keep(nic, frame, bytes)) {
         frame_lost(nic);
         return E1000_ERR_NO_BUFFER;
     }
@@ -297,16 +307,16 @@ int rx_arrive(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
 void rx_poll(struct e1000 *nic)
 {
     const uint8_t *frame;
-    uint32_t bytes;
+    uint32_t bytes, note;
 
     if ((reg_get(nic, E1000_RCTL) & RCTL_EN) == 0)
         return;
-    while ((frame = rx_queue_front(&nic->queue, &bytes)) != NULL) {
+    while ((frame = frame_queue_front(&nic->queue, &bytes, &note)) != NULL) {
         const int result = deliver(nic, frame, bytes);
 
         if (result == E1000_ERR_NO_BUFFER)
             break;
-        rx_queue_pop(&nic->queue); /* delivered, or the ring can never take it */
+        frame_queue_pop(&nic->queue); /* delivered, or the ring can never take it */
     }
 }
 
@@ -328,9 +338,9 @@ int rx_offer(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
 bool rx_pending(const struct e1000 *nic)
 {
     struct desc_ring ring;
-    uint32_t bytes;
+    uint32_t bytes, note;
 
-    if (rx_queue_front(&nic->queue, &bytes) == NULL || !receiver_on(nic) ||
+    if (frame_queue_front(&nic->queue, &bytes, &note) == NULL || !receiver_on(nic) ||
         !ring_view(nic, E1000_RDBAL, &ring))
         return false;
     bytes += (reg_get(nic, E1000_RCTL) & RCTL_SECRC) == 0 ? ETH_FCS_BYTES : 0;

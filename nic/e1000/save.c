@@ -137,24 +137,26 @@ static void save_other_registers(struct snapshot_writer *writer, const struct e1
 }
 
 /* Frames that wait for the guest: bytes of their field, or the field itself. */
-static uint32_t queue_bytes(const struct rx_queue *queue, uint32_t *longest)
+static uint32_t queue_bytes(const struct frame_queue *queue, uint32_t *longest)
 {
     uint32_t at = queue->head;
     uint32_t total = 4;
 
     *longest = 0;
     for (uint32_t i = 0; i < queue->frames; i++) {
-        const uint32_t bytes = le32_get(queue->bytes + at);
+        const uint8_t *frame;
+        uint32_t bytes, note;
 
+        at = frame_queue_at(queue, at, &frame, &bytes, &note);
         total += 4 + bytes;
         if (bytes > *longest)
             *longest = bytes;
-        at = rx_queue_next(queue, at);
     }
     return total;
 }
 
-static void save_queue(struct snapshot_writer *writer, const struct rx_queue *queue, uint16_t tag)
+static void save_queue(struct snapshot_writer *writer, const struct frame_queue *queue,
+                       uint16_t tag)
 {
     uint32_t longest;
     uint32_t at = queue->head;
@@ -162,8 +164,12 @@ static void save_queue(struct snapshot_writer *writer, const struct rx_queue *qu
     snapshot_open_field(writer, tag, queue_bytes(queue, &longest));
     snapshot_append_u32(writer, queue->frames);
     for (uint32_t i = 0; i < queue->frames; i++) {
-        snapshot_append(writer, queue->bytes + at, 4 + le32_get(queue->bytes + at));
-        at = rx_queue_next(queue, at);
+        const uint8_t *frame;
+        uint32_t bytes, note;
+
+        at = frame_queue_at(queue, at, &frame, &bytes, &note);
+        snapshot_append_u32(writer, bytes);
+        snapshot_append(writer, frame, bytes);
     }
 }
 

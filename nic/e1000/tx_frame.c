@@ -126,14 +126,16 @@ static bool emit_whole(struct e1000 *nic, struct cursor cursor, bool offload)
 }
 
 /* What segmentation needs to know of the packet, checked once (§7.4). */
-struct segmentation {
-    uint32_t header_bytes, payload_bytes, mss, count;
-};
-
-static bool segmentation_plan(const struct tx_packet *packet, struct segmentation *plan)
+static bool segments_plan(const struct tx_packet *packet, struct tcp_segments *plan)
 {
     const struct tx_context *context = &packet->context;
 
+    plan->view = (struct l4_view){
+        .l3 = context->ipcss,
+        .l4 = context->tucss,
+        .version = (context->tucmd & TXD_TUCMD_IP) != 0 ? 4 : 6,
+        .protocol = (context->tucmd & TXD_TUCMD_TCP) != 0 ? IP_PROTOCOL_TCP : IP_PROTOCOL_UDP,
+    };
     plan->header_bytes = context->header_bytes;
     plan->mss = context->mss;
     if (plan->mss == 0 || plan->header_bytes < context->tucss + 8u ||
@@ -142,47 +144,27 @@ static bool segmentation_plan(const struct tx_packet *packet, struct segmentatio
     plan->payload_bytes = packet->bytes - plan->header_bytes;
     if (plan->payload_bytes > context->payload_bytes)
         plan->payload_bytes = context->payload_bytes;
-    plan->count = plan->payload_bytes == 0 ? 1 : (plan->payload_bytes + plan->mss - 1) / plan->mss;
+    plan->count = segments_count(plan->payload_bytes, plan->mss);
     return plan->count <= TX_SEGMENTS_MAX;
 }
 
-/* Steps 1 to 3 of §7.4 on one segment. A field outside the header is left alone. */
-static void segment_edit(uint8_t *frame, uint32_t bytes, const struct tx_packet *packet,
-                         const struct segmentation *plan, uint32_t index)
+/* Steps 1 to 3 of §7.4 on one segment. */
+static void segment_finish(uint8_t *frame, uint32_t bytes, const struct tx_packet *packet,
+                           const struct tcp_segments *plan)
 {
     const struct tx_context *context = &packet->context;
-    const uint32_t ip = context->ipcss;
-    const uint32_t l4 = context->tucss;
-    const bool last = index + 1 == plan->count;
 
-    if ((context->tucmd & TXD_TUCMD_IP) != 0) {
-        if (ip + IPV4_ID_AT + 2 <= plan->header_bytes) {
-            be16_put(frame + ip + IPV4_TOTAL_LENGTH_AT, (uint16_t)(bytes - ip));
-            be16_put(frame + ip + IPV4_ID_AT,
-                     (uint16_t)(be16_get(frame + ip + IPV4_ID_AT) + index));
-        }
-    } else if (ip + IPV6_PAYLOAD_LENGTH_AT + 2 <= plan->header_bytes) {
-        be16_put(frame + ip + IPV6_PAYLOAD_LENGTH_AT, (uint16_t)(bytes - ip - IPV6_HEADER_BYTES));
-    }
-    if ((context->tucmd & TXD_TUCMD_TCP) == 0) {
-        be16_put(frame + l4 + UDP_LENGTH_AT, (uint16_t)(bytes - l4)); /* TUCSS + 8 was checked */
-    } else {
-        uint8_t *sequence = frame + l4 + TCP_SEQUENCE_AT;
-
-        be32_put(sequence, be32_get(sequence) + index * plan->mss);
-        if (l4 + TCP_FLAGS_AT < plan->header_bytes && !last)
-            frame[l4 + TCP_FLAGS_AT] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
-    }
+    segment_edit(plan, frame, packet->segment);
     if ((packet->popts & TXD_POPTS_TXSM) != 0 && context->tucso + 2u <= bytes) {
         uint8_t *seed = frame + context->tucso; /* holds the pseudo header's sum without length */
-        const uint32_t sum = checksum_add16(be16_get(seed), (uint16_t)(bytes - l4));
+        const uint32_t sum = checksum_add16(be16_get(seed), (uint16_t)(bytes - context->tucss));
 
         be16_put(seed, checksum_fold(sum));
     }
     tx_offload_checksums(frame, bytes, packet);
 }
 
-static bool emit_segments(struct e1000 *nic, struct cursor cursor, const struct segmentation *plan)
+static bool emit_segments(struct e1000 *nic, struct cursor cursor, const struct tcp_segments *plan)
 {
     struct tx_packet *packet = &nic->tx;
     const uint32_t tag = tag_bytes(nic);
@@ -192,9 +174,7 @@ static bool emit_segments(struct e1000 *nic, struct cursor cursor, const struct 
     if (packet->segment > 0) /* resumed: everything is in gather[] */
         cursor.at += packet->segment * plan->mss;
     for (; packet->segment < plan->count; packet->segment++) {
-        const uint32_t sent = packet->segment * plan->mss;
-        const uint32_t rest = plan->payload_bytes - sent;
-        const uint32_t payload = rest < plan->mss ? rest : plan->mss;
+        const uint32_t payload = tcp_segment_payload(plan, packet->segment);
         const uint32_t bytes = plan->header_bytes + payload;
 
         if (bytes > frame_limit(nic)) {
@@ -207,7 +187,7 @@ static bool emit_segments(struct e1000 *nic, struct cursor cursor, const struct 
             return false;
         __builtin_memcpy(room + tag, header, plan->header_bytes);
         cursor_read(nic, &cursor, room + tag + plan->header_bytes, payload);
-        segment_edit(room + tag, bytes, packet, plan, packet->segment);
+        segment_finish(room + tag, bytes, packet, plan);
         room_send(nic, room, bytes + tag, tag);
     }
     return true;
@@ -216,11 +196,11 @@ static bool emit_segments(struct e1000 *nic, struct cursor cursor, const struct 
 bool tx_emit(struct e1000 *nic, const struct tx_run *run)
 {
     const struct cursor cursor = {.run = run};
-    struct segmentation plan;
+    struct tcp_segments plan;
 
     if (nic->tx.kind != TX_ADVANCED || (nic->tx.cmd & TXD_CMD_TSE) == 0)
         return emit_whole(nic, cursor, true);
-    if (!segmentation_plan(&nic->tx, &plan)) {
+    if (!segments_plan(&nic->tx, &plan)) {
         stat_add(nic, E1000_TSCTFC, 1);
         return emit_whole(nic, cursor, false); /* as it is (§7.4) */
     }

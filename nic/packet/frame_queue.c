@@ -4,7 +4,7 @@
 
 enum { RECORD_HEADER_BYTES = 8 }; /* length, note */
 
-static uint32_t record_bytes(uint32_t frame_bytes)
+uint32_t frame_queue_record_bytes(uint32_t frame_bytes)
 {
     return RECORD_HEADER_BYTES + ((frame_bytes + 3) & ~3u);
 }
@@ -42,12 +42,12 @@ static bool make_room(struct frame_queue *queue, uint32_t bytes)
 
 uint8_t *frame_queue_push(struct frame_queue *queue, uint32_t bytes, uint32_t note)
 {
-    if (queue->frames == queue->frames_max || !make_room(queue, record_bytes(bytes)))
+    if (queue->frames == queue->frames_max || !make_room(queue, frame_queue_record_bytes(bytes)))
         return NULL;
     uint8_t *record = queue->bytes + queue->tail;
     le32_put(record, bytes);
     le32_put(record + 4, note);
-    queue->tail += record_bytes(bytes);
+    queue->tail += frame_queue_record_bytes(bytes);
     queue->frames++;
     return record + RECORD_HEADER_BYTES;
 }
@@ -58,7 +58,7 @@ uint32_t frame_queue_at(const struct frame_queue *queue, uint32_t at, const uint
     *bytes = le32_get(queue->bytes + at);
     *note = le32_get(queue->bytes + at + 4);
     *frame = queue->bytes + at + RECORD_HEADER_BYTES;
-    at += record_bytes(*bytes);
+    at += frame_queue_record_bytes(*bytes);
     return at >= queue->wrap ? 0 : at;
 }
 
@@ -74,7 +74,8 @@ uint8_t *frame_queue_front(const struct frame_queue *queue, uint32_t *bytes, uin
 
 void frame_queue_pop(struct frame_queue *queue)
 {
-    const uint32_t next = queue->head + record_bytes(le32_get(queue->bytes + queue->head));
+    const uint32_t next =
+        queue->head + frame_queue_record_bytes(le32_get(queue->bytes + queue->head));
 
     queue->head = next;
     if (next >= queue->wrap) {

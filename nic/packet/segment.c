@@ -116,6 +116,11 @@ bool checksum_complete(uint8_t *frame, uint32_t bytes, uint32_t start, uint32_t 
     return true;
 }
 
+uint32_t segments_count(uint32_t payload_bytes, uint32_t mss)
+{
+    return payload_bytes == 0 ? 1 : (payload_bytes - 1) / mss + 1;
+}
+
 bool tcp_segments_plan(struct tcp_segments *plan, const uint8_t *head, uint32_t head_bytes,
                        uint32_t packet_bytes, uint32_t mss)
 {
@@ -129,38 +134,51 @@ bool tcp_segments_plan(struct tcp_segments *plan, const uint8_t *head, uint32_t 
         return false;
     plan->mss = mss;
     plan->payload_bytes = packet_bytes - plan->header_bytes;
-    plan->count = plan->payload_bytes == 0 ? 1 : (plan->payload_bytes - 1) / mss + 1;
+    plan->count = segments_count(plan->payload_bytes, mss);
     return true;
 }
 
-uint32_t tcp_segment_payload(const struct tcp_segments *plan, uint32_t index)
+static void ip_edit(const struct tcp_segments *plan, uint8_t *ip, uint32_t ip_bytes, uint32_t index)
 {
-    return index + 1 < plan->count ? plan->mss : plan->payload_bytes - index * plan->mss;
+    const uint32_t header_bytes = plan->header_bytes - plan->view.l3; /* from the IP header on */
+
+    if (plan->view.l3 > plan->header_bytes)
+        return;
+    if (plan->view.version == 4 && header_bytes >= IPV4_ID_AT + 2) {
+        be16_put(ip + IPV4_TOTAL_LENGTH_AT, (uint16_t)ip_bytes);
+        be16_put(ip + IPV4_ID_AT, (uint16_t)(be16_get(ip + IPV4_ID_AT) + index));
+    } else if (plan->view.version == 6 && header_bytes >= IPV6_PAYLOAD_LENGTH_AT + 2) {
+        be16_put(ip + IPV6_PAYLOAD_LENGTH_AT, (uint16_t)(ip_bytes - IPV6_HEADER_BYTES));
+    }
 }
 
-static void ip_finish(const struct tcp_segments *plan, uint8_t *ip, uint32_t ip_bytes,
-                      uint32_t index)
+void segment_edit(const struct tcp_segments *plan, uint8_t *frame, uint32_t index)
 {
-    if (plan->view.version == 6) {
-        be16_put(ip + IPV6_PAYLOAD_LENGTH_AT, (uint16_t)(ip_bytes - IPV6_HEADER_BYTES));
+    const uint32_t bytes = plan->header_bytes + tcp_segment_payload(plan, index);
+    uint8_t *l4 = frame + plan->view.l4;
+
+    ip_edit(plan, frame + plan->view.l3, bytes - plan->view.l3, index);
+    if (plan->view.protocol == IP_PROTOCOL_UDP) {
+        be16_put(l4 + UDP_LENGTH_AT, (uint16_t)(bytes - plan->view.l4));
         return;
     }
-    be16_put(ip + IPV4_TOTAL_LENGTH_AT, (uint16_t)ip_bytes);
-    be16_put(ip + IPV4_ID_AT, (uint16_t)(be16_get(ip + IPV4_ID_AT) + index));
-    be16_put(ip + IPV4_CHECKSUM_AT, 0);
-    be16_put(ip + IPV4_CHECKSUM_AT,
-             checksum_finish(checksum_add(0, ip, plan->view.l4 - plan->view.l3)));
+    be32_put(l4 + TCP_SEQUENCE_AT, be32_get(l4 + TCP_SEQUENCE_AT) + index * plan->mss);
+    if (index + 1 < plan->count && plan->view.l4 + TCP_FLAGS_AT < plan->header_bytes)
+        l4[TCP_FLAGS_AT] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
 }
 
 void tcp_segment_finish(const struct tcp_segments *plan, uint8_t *frame, uint32_t index)
 {
     const uint32_t bytes = plan->header_bytes + tcp_segment_payload(plan, index);
+    uint8_t *ip = frame + plan->view.l3;
     uint8_t *tcp = frame + plan->view.l4;
 
-    ip_finish(plan, frame + plan->view.l3, bytes - plan->view.l3, index);
-    be32_put(tcp + TCP_SEQUENCE_AT, be32_get(tcp + TCP_SEQUENCE_AT) + index * plan->mss);
-    if (index + 1 < plan->count)
-        tcp[TCP_FLAGS_AT] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
+    segment_edit(plan, frame, index);
+    if (plan->view.version == 4) {
+        be16_put(ip + IPV4_CHECKSUM_AT, 0);
+        be16_put(ip + IPV4_CHECKSUM_AT,
+                 checksum_finish(checksum_add(0, ip, plan->view.l4 - plan->view.l3)));
+    }
     if (index > 0)
         tcp[TCP_FLAGS_AT] &= (uint8_t)~TCP_CWR; /* RFC 3168 §6.1.2: said once */
     be16_put(tcp + TCP_CHECKSUM_AT, l4_pseudo(&plan->view, frame, bytes - plan->view.l4));

@@ -22,6 +22,9 @@ void frame_queue_init(struct frame_queue *queue, uint8_t *bytes, uint32_t capaci
                       uint32_t frames_max);
 void frame_queue_clear(struct frame_queue *queue);
 
+/** What a frame takes of capacity_bytes. */
+uint32_t frame_queue_record_bytes(uint32_t frame_bytes);
+
 /** Room for a frame at the end of the queue, filled by the caller; NULL when it is full. `note`
  *  is the caller's own word beside the frame. */
 uint8_t *frame_queue_push(struct frame_queue *queue, uint32_t bytes, uint32_t note);

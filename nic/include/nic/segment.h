@@ -37,23 +37,37 @@ uint16_t l4_pseudo(const struct l4_view *view, const uint8_t *frame, uint32_t l4
  */
 bool checksum_complete(uint8_t *frame, uint32_t bytes, uint32_t start, uint32_t at);
 
-/* How one TCP packet becomes `count` frames, each of header_bytes and a part of the payload. */
+/* How one TCP (the E1000: or UDP) packet becomes `count` frames, each of header_bytes and a part
+ * of the payload. A plan that a guest made itself may place headers anywhere, see segment_edit().
+ */
 struct tcp_segments {
     struct l4_view view;
     uint32_t header_bytes, payload_bytes, mss, count;
 };
+
+/** Frames it takes, for mss > 0; a packet without payload is one. */
+uint32_t segments_count(uint32_t payload_bytes, uint32_t mss);
 
 /** Plans the cut of a packet of which `head` holds the first head_bytes. False: not possible. */
 bool tcp_segments_plan(struct tcp_segments *plan, const uint8_t *head, uint32_t head_bytes,
                        uint32_t packet_bytes, uint32_t mss);
 
 /** Payload bytes of segment `index`. */
-uint32_t tcp_segment_payload(const struct tcp_segments *plan, uint32_t index);
+static inline uint32_t tcp_segment_payload(const struct tcp_segments *plan, uint32_t index)
+{
+    return index + 1 < plan->count ? plan->mss : plan->payload_bytes - index * plan->mss;
+}
 
 /**
- * `frame` holds the packet's headers and the payload of segment `index`: corrects lengths,
- * IPv4 identification, sequence number, flags (FIN and PSH on the last one only, CWR on the
- * first one only) and checksums.
+ * `frame` starts with the packet's headers: makes lengths, IPv4 identification, sequence number,
+ * FIN and PSH (on the last one only) those of segment `index`. No checksum is touched. A field
+ * outside header_bytes is left alone; 8 bytes from view.l4 on are the caller's part to check.
+ */
+void segment_edit(const struct tcp_segments *plan, uint8_t *frame, uint32_t index);
+
+/**
+ * `frame` holds the packet's headers and the payload of segment `index`: segment_edit(),
+ * CWR on the first one only (RFC 3168 §6.1.2), and the checksums.
  */
 void tcp_segment_finish(const struct tcp_segments *plan, uint8_t *frame, uint32_t index);
 
