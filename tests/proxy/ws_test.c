@@ -311,12 +311,14 @@ static void outbound_frames_are_read_by_a_client(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        struct ws_pool pool;
         struct ws_out out;
         wslay_frame_context_ptr context;
         struct wslay_frame_iocb frame;
         size_t got = 0;
 
-        assert_true(ws_out_init(&out, 2, CAP));
+        ws_pool_init(&pool, 2, CAP);
+        assert_true(ws_out_init(&out, &pool));
         assert_true(ws_out_push(
             &out, WS_BINARY, &(struct iovec){(void *)(uintptr_t)pattern(), lengths[i]}, 1, false));
         wire.used = ws_out_waiting(&out);
@@ -334,17 +336,20 @@ static void outbound_frames_are_read_by_a_client(void **state)
         assert_int_equal(frame.fin, 1);
         wslay_frame_context_free(context);
         ws_out_free(&out);
+        ws_pool_free(&pool);
     }
 }
 
 /* l2-proxy.md §4: the queue counts messages; ERROR and close bypass it, in order. */
 static void queue_is_bounded_and_bypassed(void **state)
 {
+    struct ws_pool pool;
     struct ws_out out;
     const struct iovec part = {(void *)(uintptr_t)pattern(), 100};
 
     (void)state;
-    assert_true(ws_out_init(&out, 3, 200));
+    ws_pool_init(&pool, 3, 200);
+    assert_true(ws_out_init(&out, &pool));
     for (int i = 0; i < 3; i++)
         assert_true(ws_out_push(&out, WS_BINARY, &part, 1, false));
     assert_false(ws_out_push(&out, WS_BINARY, &part, 1, false));
@@ -359,16 +364,19 @@ static void queue_is_bounded_and_bypassed(void **state)
     ws_out_written(&out, ws_out_waiting(&out));
     assert_int_equal(ws_out_room(&out, 100, 5), 3);
     ws_out_free(&out);
+    ws_pool_free(&pool);
 }
 
 /* Every byte comes out in order, whatever is written when. */
 static void queue_keeps_order_under_partial_writes(void **state)
 {
+    struct ws_pool pool;
     struct ws_out out;
     uint32_t random = 1, pushed = 0, read = 0;
 
     (void)state;
-    assert_true(ws_out_init(&out, 8, 300));
+    ws_pool_init(&pool, 8, 300);
+    assert_true(ws_out_init(&out, &pool));
     while (read < 20000) {
         random = random * 1664525 + 1013904223;
         uint8_t payload[300];
@@ -390,11 +398,13 @@ static void queue_keeps_order_under_partial_writes(void **state)
         }
     }
     ws_out_free(&out);
+    ws_pool_free(&pool);
 }
 
 /* §5.5: a close frame's reason is at most 123 bytes and never cut inside a character. */
 static void close_reason_is_cut_on_a_character(void **state)
 {
+    struct ws_pool pool;
     struct ws_out out;
     char reason[200];
 
@@ -403,14 +413,49 @@ static void close_reason_is_cut_on_a_character(void **state)
         memset(reason, 'a', (size_t)pad);
         for (int i = 0; i < 60; i++)
             memcpy(reason + pad + 3 * i, "\xe2\x82\xac", 4);
-        assert_true(ws_out_init(&out, 1, 10));
+        ws_pool_init(&pool, 1, 10);
+        assert_true(ws_out_init(&out, &pool));
         assert_true(ws_out_push_close(&out, 1008, reason));
         const uint8_t *frame = out.base;
         assert_int_equal(frame[0], 0x88);
         assert_true(frame[1] <= 125 && frame[1] > 120);
         assert_true(ws_utf8_valid(frame + 4, frame[1] - 2u));
         ws_out_free(&out);
+        ws_pool_free(&pool);
     }
+}
+
+/* ws.h: a quiet connection holds no buffer; the one used last serves the next. */
+static void resting_queues_share_a_buffer(void **state)
+{
+    enum { QUEUES = 100 };
+    static struct ws_out outs[QUEUES];
+    struct ws_pool pool;
+    uint8_t *first = NULL;
+
+    (void)state;
+    ws_pool_init(&pool, 3, 200);
+    for (int i = 0; i < QUEUES; i++)
+        assert_true(ws_out_init(&outs[i], &pool));
+    for (int i = 0; i < QUEUES; i++) {
+        assert_null(outs[i].base);
+        assert_int_equal(ws_out_room(&outs[i], 100, 5), 3);
+        first = i == 0 ? outs[i].base : first;
+        assert_ptr_equal(outs[i].base, first);
+        ws_out_rest(&outs[i]);
+    }
+    for (int i = 0; i < QUEUES; i++) /* none waits for another */
+        assert_true(ws_out_push_close(&outs[i], 1000, ""));
+    for (int i = 0; i < QUEUES; i++) {
+        assert_memory_equal(outs[i].base, "\x88\x02\x03\xe8", 4);
+        for (int k = 0; k < i; k++)
+            assert_ptr_not_equal(outs[k].base, outs[i].base);
+    }
+    for (int i = 0; i < QUEUES; i++)
+        ws_out_free(&outs[i]);
+    assert_int_equal(pool.total, 0);
+    assert_int_equal(pool.free_count, 0);
+    ws_pool_free(&pool);
 }
 
 int main(void)
@@ -427,6 +472,7 @@ int main(void)
         cmocka_unit_test(queue_is_bounded_and_bypassed),
         cmocka_unit_test(queue_keeps_order_under_partial_writes),
         cmocka_unit_test(close_reason_is_cut_on_a_character),
+        cmocka_unit_test(resting_queues_share_a_buffer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

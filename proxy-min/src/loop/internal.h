@@ -26,6 +26,7 @@ struct worker {
     uv_check_t check;
     struct mailbox inbox;
     struct host *host;
+    struct ws_pool outbound;
     struct session_env env;
     struct session *sessions, *touched;
     uint32_t load; /* sessions given to it; the main thread's figure */

@@ -124,7 +124,8 @@ static bool prepare_loop(struct worker *worker)
     if (uv_loop_init(&worker->loop) != 0)
         return false;
     worker->env.read_buffer = malloc(SESSION_READ_BYTES);
-    if (worker->env.read_buffer == NULL)
+    worker->env.batch = nat_batch_new();
+    if (worker->env.read_buffer == NULL || worker->env.batch == NULL)
         return false;
     worker->host =
         host_new(&worker->loop, pool->config->dns_servers, pool->config->nat.dns_timeout_ms);
@@ -144,6 +145,8 @@ bool worker_start(struct worker *worker, struct pool *pool)
     worker->env.loop = &worker->loop;
     worker->env.config = pool->config;
     worker->env.metrics = pool->metrics;
+    session_pool_init(&worker->outbound, pool->config);
+    worker->env.outbound = &worker->outbound;
     worker->env.context = worker;
     worker->env.touched = touched;
     worker->env.ended = ended;
@@ -163,5 +166,7 @@ void worker_join(struct worker *worker)
     host_free(worker->host);
     uv_loop_close(&worker->loop);
     uv_mutex_destroy(&worker->inbox.lock);
+    ws_pool_free(&worker->outbound);
+    nat_batch_free(worker->env.batch);
     free(worker->env.read_buffer);
 }

@@ -1,5 +1,5 @@
+#include "memory/pages.h"
 #include "nat/dns_cache.h"
-#include "nat/pages.h"
 #include "nat/parts.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 #include "nat/dns_cache.h"
 
-#include "nat/pages.h"
+#include "memory/pages.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 #include "nat/flow.h"
 
-#include "nat/pages.h"
+#include "memory/pages.h"
 
 #include <string.h>
 

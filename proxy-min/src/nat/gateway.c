@@ -1,4 +1,4 @@
-#include "nat/pages.h"
+#include "memory/pages.h"
 #include "nat/parts.h"
 
 #include <errno.h>
@@ -387,6 +387,7 @@ bool nat_gateway_open(struct nat *nat, const struct nat_host *host)
         .close = socket_close,
         .dns_query = dns_query,
         .random = random_bits,
+        .batch = host->batch,
     };
     return gateway->streams != NULL && gateway->replies != NULL;
 }

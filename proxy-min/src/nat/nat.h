@@ -89,7 +89,15 @@ struct nat_host {
     int (*dns_query)(void *context, uint32_t query, const char *name, uint16_t type);
 
     uint64_t (*random)(void *context); /* for ISN, ports, ids */
+
+    /* Optional: one for all sessions of a thread, of which only one is between nat_input() and
+     * nat_flush() at a time. NULL: the session brings its own. */
+    struct nat_batch *batch;
 };
+
+/** What is noted of a batch's frames until nat_flush(). NULL when memory ran out. */
+struct nat_batch *nat_batch_new(void);
+void nat_batch_free(struct nat_batch *batch);
 
 struct nat_forward { /* AERO_L2_TCP_FORWARD, AERO_L2_UDP_FORWARD: numeric after start-up */
     struct nat_endpoint from, to;

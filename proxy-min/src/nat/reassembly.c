@@ -1,4 +1,4 @@
-#include "nat/pages.h"
+#include "memory/pages.h"
 #include "nat/parts.h"
 
 #include <stdlib.h>

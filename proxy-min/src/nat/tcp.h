@@ -152,7 +152,7 @@ struct tcp_flow {
     struct tcp_link links[TCP_LIST_COUNT];
 
     bool is_ready : 1; /* on the ready list */
-    bool in_batch : 1; /* has an entry in batch_flows */
+    bool in_batch : 1; /* has an entry in batch->flows */
     bool scaled : 1, timestamps : 1, sack : 1;
     bool syn_ack_due : 1, ack_due : 1, probe_due : 1, keepalive_due : 1;
     bool readable : 1; /* peek may find something at SND.NXT */
@@ -217,6 +217,11 @@ struct tcp_piece { /* payload of one frame of the batch */
     uint32_t bytes, next;
 };
 
+struct nat_batch { /* its counts are in struct nat_tcp */
+    struct tcp_piece pieces[TCP_PIECES + 1];
+    uint32_t flows[TCP_PIECES];
+};
+
 struct tcp_block { /* a pool block's label; its bytes are elsewhere, so that walks stay small */
     uint32_t sequence, next;
     uint16_t at, bytes; /* used part of the block */
@@ -234,10 +239,8 @@ struct nat_tcp {
     uint32_t *heap; /* [flow_max + 1]; 1-based */
     uint32_t heap_count;
 
-    uint32_t piece_count;
-    struct tcp_piece pieces[TCP_PIECES + 1];
-    uint32_t batch_count;
-    uint32_t batch_flows[TCP_PIECES];
+    struct nat_batch *batch, *own_batch; /* own: NULL where the thread has one */
+    uint32_t piece_count, batch_count;
 
     uint32_t block_max, block_used_max, block_free, block_count;
     struct tcp_block *blocks; /* [block_max + 1] */

@@ -1,7 +1,8 @@
 #include "tcp.h"
 
-#include "pages.h"
+#include "memory/pages.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -43,14 +44,27 @@ size_t nat_tcp_bytes(const struct nat_config *config)
            blocks * (sizeof(struct tcp_block) + TCP_BLOCK_BYTES);
 }
 
+struct nat_batch *nat_batch_new(void)
+{
+    return pages_alloc(1, sizeof(struct nat_batch));
+}
+
+void nat_batch_free(struct nat_batch *batch)
+{
+    pages_free(batch, 1, sizeof *batch);
+}
+
 bool nat_tcp_open(struct nat *nat)
 {
-    struct nat_tcp *tcp = pages_alloc(1, sizeof *tcp);
+    struct nat_tcp *tcp = calloc(1, sizeof *tcp);
 
     if (tcp == NULL)
         return false;
     nat->tcp = tcp;
     tcp->nat = nat;
+    if (nat->host.batch == NULL)
+        tcp->own_batch = nat_batch_new();
+    tcp->batch = nat->host.batch != NULL ? nat->host.batch : tcp->own_batch;
     tcp->flow_max = flow_max(nat->config);
     tcp->block_max = block_max(nat->config);
     tcp->bucket_mask = bucket_count(tcp->flow_max) - 1;
@@ -60,7 +74,7 @@ bool nat_tcp_open(struct nat *nat)
     tcp->blocks = pages_alloc((size_t)tcp->block_max + 1, sizeof *tcp->blocks);
     tcp->block_data = pages_alloc(tcp->block_max, TCP_BLOCK_BYTES);
     if (tcp->flows == NULL || tcp->heap == NULL || tcp->buckets == NULL || tcp->blocks == NULL ||
-        tcp->block_data == NULL) {
+        tcp->block_data == NULL || tcp->batch == NULL) {
         nat_tcp_close(nat);
         return false;
     }
@@ -87,7 +101,8 @@ void nat_tcp_close(struct nat *nat)
     pages_free(tcp->buckets, (size_t)tcp->bucket_mask + 1, sizeof *tcp->buckets);
     pages_free(tcp->blocks, (size_t)tcp->block_max + 1, sizeof *tcp->blocks);
     pages_free(tcp->block_data, tcp->block_max, TCP_BLOCK_BYTES);
-    pages_free(tcp, 1, sizeof *tcp);
+    nat_batch_free(tcp->own_batch);
+    free(tcp);
     nat->tcp = NULL;
 }
 
@@ -158,7 +173,7 @@ static void unhash(struct nat_tcp *tcp, struct tcp_flow *flow)
 }
 
 /* What a flow holds beside its slot: socket, pool blocks, timers, list places. Payload gathered
- * in this batch is forgotten with the flow; batch_flows may still name it. */
+ * in this batch is forgotten with the flow; batch->flows may still name it. */
 static void release(struct nat_tcp *tcp, struct tcp_flow *flow, bool reset)
 {
     if (flow->socket >= 0)

@@ -11,7 +11,7 @@ static void batch_add(struct nat_tcp *tcp, struct tcp_flow *flow)
     if (tcp->batch_count == TCP_PIECES)
         tcp_host_flush(tcp);
     flow->in_batch = true;
-    tcp->batch_flows[tcp->batch_count++] = tcp_flow_id(tcp, flow);
+    tcp->batch->flows[tcp->batch_count++] = tcp_flow_id(tcp, flow);
 }
 
 static void gather(struct nat_tcp *tcp, struct tcp_flow *flow, const uint8_t *data, uint32_t bytes)
@@ -20,9 +20,9 @@ static void gather(struct nat_tcp *tcp, struct tcp_flow *flow, const uint8_t *da
         tcp_host_flush(tcp);
     const uint32_t id = ++tcp->piece_count;
 
-    tcp->pieces[id] = (struct tcp_piece){.data = data, .bytes = bytes};
+    tcp->batch->pieces[id] = (struct tcp_piece){.data = data, .bytes = bytes};
     if (flow->gathered_last != 0)
-        tcp->pieces[flow->gathered_last].next = id;
+        tcp->batch->pieces[flow->gathered_last].next = id;
     else
         flow->gathered_first = id;
     flow->gathered_last = id;
@@ -63,9 +63,9 @@ static size_t collect(const struct nat_tcp *tcp, const struct tcp_flow *flow, st
     uint32_t piece = flow->gathered_first;
     int count = 0;
 
-    for (; piece != 0 && count < TCP_GATHER; piece = tcp->pieces[piece].next)
-        to[count++] = (struct iovec){.iov_base = (void *)(uintptr_t)tcp->pieces[piece].data,
-                                     .iov_len = tcp->pieces[piece].bytes};
+    for (; piece != 0 && count < TCP_GATHER; piece = tcp->batch->pieces[piece].next)
+        to[count++] = (struct iovec){.iov_base = (void *)(uintptr_t)tcp->batch->pieces[piece].data,
+                                     .iov_len = tcp->batch->pieces[piece].bytes};
     if (piece == 0)
         count += tcp_reassembly_peek(tcp, flow, flow->host_nxt + flow->gathered_bytes, end,
                                      to + count, TCP_GATHER - count);
@@ -79,7 +79,7 @@ static void taken(struct nat_tcp *tcp, struct tcp_flow *flow, uint32_t bytes)
 {
     flow->host_nxt += bytes;
     while (bytes > 0 && flow->gathered_first != 0) {
-        struct tcp_piece *piece = &tcp->pieces[flow->gathered_first];
+        struct tcp_piece *piece = &tcp->batch->pieces[flow->gathered_first];
         const uint32_t part_bytes = bytes < piece->bytes ? bytes : piece->bytes;
 
         piece->data += part_bytes;
@@ -100,8 +100,8 @@ static void spill(struct nat_tcp *tcp, struct tcp_flow *flow)
 {
     uint32_t sequence = flow->host_nxt;
 
-    for (uint32_t id = flow->gathered_first; id != 0; id = tcp->pieces[id].next) {
-        const struct tcp_piece *piece = &tcp->pieces[id];
+    for (uint32_t id = flow->gathered_first; id != 0; id = tcp->batch->pieces[id].next) {
+        const struct tcp_piece *piece = &tcp->batch->pieces[id];
         const uint32_t kept = tcp_reassembly_insert(tcp, flow, sequence, piece->data, piece->bytes);
 
         sequence += kept;
@@ -202,7 +202,7 @@ void tcp_host_flush(struct nat_tcp *tcp)
     const uint32_t count = tcp->batch_count;
 
     for (uint32_t i = 0; i < count; i++) {
-        struct tcp_flow *flow = tcp_flow_at(tcp, tcp->batch_flows[i]);
+        struct tcp_flow *flow = tcp_flow_at(tcp, tcp->batch->flows[i]);
 
         if (!flow->in_batch) /* freed since, or freed, taken again and met already */
             continue;

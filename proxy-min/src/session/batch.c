@@ -86,6 +86,7 @@ static uint32_t give_places(struct session *session, uint32_t bytes, uint32_t co
 uint32_t session_batch_reserve(struct session *session, uint32_t bytes, uint32_t count,
                                uint8_t **places)
 {
+    ws_out_hold(&session->out);
     uint32_t given = give_places(session, bytes, count, places);
 
     if (given < count) { /* make room: out with what waits, and the rest to the front */

@@ -41,6 +41,12 @@ static void on_handle_closed(uv_handle_t *handle)
         release(session);
 }
 
+static struct l2t_limits limits_of(const struct config *config)
+{
+    return (struct l2t_limits){.frame_max_bytes = config->frame_max_bytes,
+                               .control_max_bytes = config->control_max_bytes};
+}
+
 static uint32_t transport_cap_bytes(const struct l2t_limits *limits) /* §t4 */
 {
     const uint32_t larger = limits->frame_max_bytes > limits->control_max_bytes
@@ -49,15 +55,21 @@ static uint32_t transport_cap_bytes(const struct l2t_limits *limits) /* §t4 */
     return L2T_HEADER_BYTES + larger;
 }
 
+void session_pool_init(struct ws_pool *pool, const struct config *config)
+{
+    const struct l2t_limits limits = limits_of(config);
+
+    ws_pool_init(pool, config->ws_send_buffer, transport_cap_bytes(&limits));
+}
+
 /* Everything but the libuv handles; false: memory ran out, all of it was given back. */
 static bool allocate(struct session *session)
 {
     const struct config *config = session->env->config;
-    const uint32_t cap_bytes = transport_cap_bytes(&session->limits);
-    struct nat_host ops = {.context = &session->client};
+    struct nat_host ops = {.context = &session->client, .batch = session->env->batch};
 
-    ws_in_init(&session->in, cap_bytes);
-    if (!ws_out_init(&session->out, config->ws_send_buffer, cap_bytes))
+    ws_in_init(&session->in, transport_cap_bytes(&session->limits));
+    if (!ws_out_init(&session->out, session->env->outbound))
         return false;
     host_bind(session->env->host, &session->client, &ops);
     session_bind_frames(session, &ops);
@@ -77,8 +89,7 @@ struct session *session_open(const struct session_env *env, int fd, const uint8_
         return NULL;
     session->env = env;
     session->fd = fd;
-    session->limits = (struct l2t_limits){.frame_max_bytes = config->frame_max_bytes,
-                                          .control_max_bytes = config->control_max_bytes};
+    session->limits = limits_of(config);
     session->timer_due_us = UINT64_MAX;
     session->nat_due_us = UINT64_MAX;
     session->send_frame_max_bytes = config->frame_max_bytes;
@@ -321,6 +332,8 @@ void session_settle(struct session *session)
     if (session->state == SESSION_ENDED)
         return;
     session_batch_close(session); /* what the last round left open must be seen as waiting */
+    if (ws_out_waiting(&session->out) == 0)
+        ws_out_rest(&session->out);
     arm_poll(session);
     arm_timer(session, now_us);
 }

@@ -14,6 +14,7 @@
 #include "config/config.h"
 #include "host/host.h"
 #include "metrics/metrics.h"
+#include "ws/ws.h"
 
 struct session;
 
@@ -25,7 +26,9 @@ struct session_env {
     struct host *host;
     const struct config *config;
     struct metrics *metrics;
-    uint8_t *read_buffer; /* SESSION_READ_BYTES, one for all: used only inside a read */
+    uint8_t *read_buffer;     /* SESSION_READ_BYTES, one for all: used only inside a read */
+    struct ws_pool *outbound; /* session_pool_init() */
+    struct nat_batch *batch;
     void *context;
     /* The session wants session_settle() before the loop sleeps; repeated calls are one. */
     void (*touched)(void *context, struct session *session);
@@ -40,6 +43,9 @@ struct session_links {
     bool is_touched;
     void *owner; /* the connection handle given back to the listener */
 };
+
+/** Buffers for the queues of one worker's sessions; ws_pool_free() once they ended. */
+void session_pool_init(struct ws_pool *pool, const struct config *config);
 
 /**
  * Takes over a socket whose upgrade was answered; `extra` are bytes that came with the head.

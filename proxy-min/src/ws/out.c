@@ -2,50 +2,50 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ws.h"
+#include "pool.h"
 
-enum {
-    FIN = 0x80,
-    HEADER_MAX = 10,                /* 2 + 8, a server does not mask */
-    BYPASS_BYTES = 1024,            /* ERROR of up to 260 bytes, close, a few pongs */
-    QUEUE_MAX_BYTES = 16 * 1048576, /* whatever the message limit is set to */
-    LIMIT_MAX = 65536,
-};
+enum { FIN = 0x80 };
 
-bool ws_out_init(struct ws_out *out, uint32_t limit, uint32_t message_max_bytes)
+bool ws_out_init(struct ws_out *out, struct ws_pool *pool)
 {
-    const uint64_t message_bytes = (uint64_t)message_max_bytes + HEADER_MAX;
-
-    *out = (struct ws_out){0};
-    if (limit == 0)
-        limit = 1;
-    if (limit > LIMIT_MAX)
-        limit = LIMIT_MAX;
-    uint64_t queue_bytes = message_bytes * limit;
-    if (queue_bytes > QUEUE_MAX_BYTES)
-        queue_bytes = QUEUE_MAX_BYTES;
-    if (queue_bytes < message_bytes)
-        queue_bytes = message_bytes;
-    /* Twice the queue: waiting bytes are moved to the front once per queue written, not once
-     * per message. Pages are touched only as far as the queue really grows. */
-    out->capacity_bytes = (uint32_t)(2 * queue_bytes + BYPASS_BYTES);
-    out->bypass_bytes = BYPASS_BYTES;
-    out->limit = limit;
-    out->base = malloc(out->capacity_bytes);
-    out->ends = malloc((size_t)limit * sizeof out->ends[0]);
-    if (out->base == NULL || out->ends == NULL) {
-        ws_out_free(out);
+    *out = (struct ws_out){
+        .capacity_bytes = pool->buffer_bytes,
+        .bypass_bytes = pool->bypass_bytes,
+        .limit = pool->limit,
+        .ends = malloc((size_t)pool->limit * sizeof out->ends[0]),
+    };
+    if (out->ends == NULL || !ws_pool_join(pool)) {
+        free(out->ends);
+        out->ends = NULL;
         return false;
     }
+    out->pool = pool;
     return true;
 }
 
 void ws_out_free(struct ws_out *out)
 {
-    free(out->base);
+    if (out->pool == NULL)
+        return;
+    ws_out_rest(out);
+    ws_pool_leave(out->pool);
     free(out->ends);
+    *out = (struct ws_out){0};
+}
+
+void ws_out_hold(struct ws_out *out)
+{
+    if (out->base == NULL)
+        out->base = ws_pool_take(out->pool);
+}
+
+void ws_out_rest(struct ws_out *out)
+{
+    if (out->base == NULL)
+        return;
+    ws_pool_give(out->pool, out->base);
     out->base = NULL;
-    out->ends = NULL;
+    out->head = out->tail = 0;
 }
 
 uint32_t ws_header_bytes(uint32_t payload_bytes)
@@ -100,6 +100,7 @@ uint32_t ws_out_room(struct ws_out *out, uint32_t payload_bytes, uint32_t wanted
         room = wanted;
     if (room == 0)
         return 0;
+    ws_out_hold(out);
     if (free_bytes(out, out->bypass_bytes) / message_bytes < room && out->head != 0)
         ws_out_compact(out);
     const uint32_t fit = free_bytes(out, out->bypass_bytes) / message_bytes;
@@ -130,6 +131,7 @@ bool ws_out_push(struct ws_out *out, enum ws_opcode opcode, const struct iovec *
         if (free_bytes(out, 0) < message_bytes)
             return false;
     }
+    ws_out_hold(out);
     uint8_t *at = out->base + out->tail;
     at += ws_header_write(at, opcode, payload_bytes);
     for (int i = 0; i < part_count; i++) {

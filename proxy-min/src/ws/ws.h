@@ -2,12 +2,11 @@
  * ws.h - the server's half of RFC 6455: bytes in, messages out; messages in, bytes out. No I/O.
  *
  * Source   RFC 6455; every § below is a section of it.
- * Memory   struct ws_in and struct ws_out belong to the caller. The queue is allocated at init,
- *          the assembly with the first fragmented message, which most clients never send.
- *          Messages that arrived unfragmented are unmasked where they lie in the caller's read
- *          buffer and borrowed.
- * Threads  None of its own; one owner at a time.
- * Hostile  Any byte sequence ends in a message or in WS_FAIL with the close code it deserves.
+ * Memory   struct ws_in and struct ws_out belong to the caller. A queue's buffer comes from the
+ * pool of its thread, the assembly with the first fragmented message, which most clients never
+ * send. Messages that arrived unfragmented are unmasked where they lie in the caller's read buffer
+ * and borrowed. Threads  None of its own; one owner at a time. Hostile  Any byte sequence ends in a
+ * message or in WS_FAIL with the close code it deserves.
  */
 #ifndef PROXY_WS_H
 #define PROXY_WS_H
@@ -96,12 +95,29 @@ void ws_unmask(uint8_t *data, size_t bytes, const uint8_t mask[4]);
 /* ---- outbound ---- */
 
 /*
+ * Buffers for the queues of one thread. Each queue brings one, but holds one only while something
+ * waits in it: a thousand quiet connections share the few that are in use at the same moment, and
+ * those stay in the caches. The rest are pages nobody touched, or touched too long ago.
+ */
+struct ws_pool {
+    uint32_t limit, buffer_bytes, bypass_bytes; /* of each queue */
+    uint8_t **free; /* [free_count]; the last `warm_count` were used lately, the newest last */
+    uint32_t free_count, warm_count, total, room;
+};
+
+/** For queues of `limit` messages of `message_max_bytes` payload. */
+void ws_pool_init(struct ws_pool *pool, uint32_t limit, uint32_t message_max_bytes);
+/** After the last of its queues. */
+void ws_pool_free(struct ws_pool *pool);
+
+/*
  * A queue of encoded messages in one linear buffer: [head, tail) waits to be written. Messages
  * are counted, because AERO_L2_WS_SEND_BUFFER bounds their number; `reserve_bytes` at the end
  * are kept for what bypasses that bound (close, the last ERROR, pongs).
  */
 struct ws_out {
-    uint8_t *base;
+    struct ws_pool *pool;
+    uint8_t *base; /* NULL while it holds no buffer: nothing waits */
     uint32_t capacity_bytes;
     uint32_t bypass_bytes;
     uint32_t head, tail;
@@ -110,9 +126,14 @@ struct ws_out {
     uint32_t limit, first, count;
 };
 
-/** `limit` messages of `message_max_bytes` payload. Returns false when memory ran out. */
-bool ws_out_init(struct ws_out *out, uint32_t limit, uint32_t message_max_bytes);
+/** Returns false when memory ran out. */
+bool ws_out_init(struct ws_out *out, struct ws_pool *pool);
 void ws_out_free(struct ws_out *out);
+
+/** Makes sure there is a buffer; whoever writes at `base` without the calls below asks first. */
+void ws_out_hold(struct ws_out *out);
+/** Lends the buffer to others until the next message. Nothing may be waiting or half written. */
+void ws_out_rest(struct ws_out *out);
 
 static inline uint32_t ws_out_waiting(const struct ws_out *out)
 {

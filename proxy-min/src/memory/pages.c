@@ -1,4 +1,4 @@
-#include "nat/pages.h"
+#include "memory/pages.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -25,6 +25,13 @@ void pages_free(void *pages, size_t count, size_t bytes)
     free(pages);
 }
 
+void pages_forget(void *pages, size_t count, size_t bytes)
+{
+    (void)pages;
+    (void)count;
+    (void)bytes;
+}
+
 #else
 
 void *pages_alloc(size_t count, size_t bytes)
@@ -39,6 +46,11 @@ void pages_free(void *pages, size_t count, size_t bytes)
 {
     if (pages != NULL)
         munmap(pages, (count + 1) * bytes);
+}
+
+void pages_forget(void *pages, size_t count, size_t bytes)
+{
+    madvise(pages, (count + 1) * bytes, MADV_DONTNEED);
 }
 
 #endif
