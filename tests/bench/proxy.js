@@ -1,6 +1,7 @@
 // The real proxy with a Linux kernel as the guest (a tap bridged to the tunnel), next to
 // slirp4netns and pasta with a tap of their own, and to bare loopback: the same client, server,
-// machine and run. Then ours and slirp4netns behind a slow leg, and memory.
+// machine and run. Then ours and slirp4netns behind a slow leg, memory, and the cost of a session
+// among many (sessions.js).
 //
 //   proxy.js [--json FILE] [--quick]     6 minutes at most; --quick: one
 //
@@ -11,6 +12,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { PeerWorld } from "../support/tunnel-peer.js";
 import { openRival, openSlirpSocket, rivalNames, whyNot } from "./rival.js";
+import { measureSessions, printSessions } from "./sessions.js";
 
 const argument = (name, otherwise) => {
   const at = process.argv.indexOf(name);
@@ -29,6 +31,8 @@ const plan = quick
       limitS: 6,
       sessions: 10,
       idle: 200,
+      many: [1, 10, 100],
+      bursts: 2000,
     }
   : {
       bytes: 200 * MB,
@@ -38,6 +42,8 @@ const plan = quick
       limitS: 15,
       sessions: 50,
       idle: 500,
+      many: [1, 10, 100, 1000],
+      bursts: 10_000,
     };
 const slowBytes = (rttMs) => (quick ? 120 * MB : rttMs > 50 ? 250 * MB : 400 * MB);
 const slirpBytes = (rttMs) => Math.round((quick ? 3 : 6) * (65_536 / (rttMs / 1000))); // seconds
@@ -208,6 +214,7 @@ function print() {
 }
 
 const world = await PeerWorld.open();
+let sessions = [];
 for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 try {
   if (!(await world.isPossible())) throw new Error("needs the right to make a network namespace");
@@ -224,11 +231,13 @@ try {
   }
   for (const rttMs of plan.rttMs.filter((ms) => ms > 0)) await measureSlow(world, rttMs);
   await measureMemory(world);
+  sessions = await measureSessions(plan.many, plan.bursts);
 } finally {
   await world.close();
 }
 print();
+printSessions(sessions);
 const file = argument("--json");
 const load = loadavg()[0];
-const result = { proxy: { ...started, loadAtEnd: load, rows, memory } };
+const result = { proxy: { ...started, loadAtEnd: load, rows, memory, sessions } };
 if (file) writeFileSync(file, `${JSON.stringify(result, null, 2)}\n`);
