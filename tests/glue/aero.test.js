@@ -19,7 +19,7 @@ import { Driver, numberedFrame, RAM_BYTES, Reg } from "./driver.js";
 const PAGE = 65536;
 const GUEST_BASE = 0x800000;
 const EXTRA_PAGES = 16;
-const wasmUrl = (variant) => new URL(`../../wasm-glue/dist/nic-${variant}.wasm`, import.meta.url);
+const wasmUrl = (variant) => new URL(`../../wasm-glue/dist/e1000-${variant}.wasm`, import.meta.url);
 
 function emulatorMemory(shared) {
   const pages = (GUEST_BASE + RAM_BYTES) / PAGE + EXTRA_PAGES;

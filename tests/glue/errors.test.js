@@ -83,7 +83,7 @@ test("a wrong linear memory", async () => {
 test("an unknown model", async () => {
   await assert.rejects(createNic({ model: "ne2000" }), {
     name: "TypeError",
-    message: "unknown model ne2000: give one of e1000",
+    message: "unknown model ne2000: give one of e1000, virtio-net",
   });
 });
 

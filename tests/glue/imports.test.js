@@ -1,8 +1,9 @@
-// What the two modules import and export: an undefined C symbol silently becomes an import, so
+// What the modules import and export: an undefined C symbol silently becomes an import, so
 // the lists are compared whole (docs/toolchain.md).
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { modules } from "../support/package-size.js";
 
 const HOST = ["dma_read", "dma_write", "dma_written", "irq", "now_ms", "tx_full"];
 const POSITION = [
@@ -17,11 +18,12 @@ const exportsHeader = readFileSync(
   "utf8",
 );
 
-for (const variant of ["plain", "shared"]) {
-  const url = new URL(`../../wasm-glue/dist/nic-${variant}.wasm`, import.meta.url);
+for (const name of modules) {
+  const variant = name.includes("shared") ? "shared" : "plain";
+  const url = new URL(`../../wasm-glue/dist/${name}`, import.meta.url);
   const module = new WebAssembly.Module(readFileSync(url));
 
-  test(`${variant}: imports the host's functions and its place, nothing else`, () => {
+  test(`${name}: imports the host's functions and its place, nothing else`, () => {
     const imports = WebAssembly.Module.imports(module);
     assert.ok(imports.every((entry) => entry.module === "env"));
     const names = (kind) => imports.filter((entry) => (entry.kind === "function") === kind);
@@ -39,7 +41,7 @@ for (const variant of ["plain", "shared"]) {
     );
   });
 
-  test(`${variant}: exports what exports.h declares`, () => {
+  test(`${name}: exports what exports.h declares`, () => {
     const declared = [...exportsHeader.matchAll(/ABI_EXPORT\((\w+)\)/g)].map(([, name]) => name);
     const names = WebAssembly.Module.exports(module).map((entry) => entry.name);
     const linker = names.filter((name) => name.startsWith("__wasm"));
@@ -47,7 +49,7 @@ for (const variant of ["plain", "shared"]) {
     assert.deepEqual(names.filter((name) => !linker.includes(name)).sort(), declared.sort());
   });
 
-  test(`${variant}: takes ${variant} memory only`, async () => {
+  test(`${name}: takes ${variant} memory only`, async () => {
     const instantiate = (shared) => {
       const i32 = (mutable) => new WebAssembly.Global({ value: "i32", mutable }, 65536);
       const env = {

@@ -6,7 +6,10 @@ import typescript from "typescript";
 
 const folder = (name) => new URL(`../../wasm-glue/${name}/`, import.meta.url);
 
-export const modules = ["nic-plain.wasm", "nic-shared.wasm"];
+export const modules = ["e1000", "virtio-net"].flatMap((card) => [
+  `${card}-plain.wasm`,
+  `${card}-shared.wasm`,
+]);
 
 /** What users of one entry get. */
 export const entries = {

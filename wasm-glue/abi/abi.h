@@ -29,6 +29,7 @@ enum {
     ABI_RING_FRAME_BYTES = 2048, /* net-rings.md §4: longest frame the rings carry */
     ABI_PUMP_FRAMES = 256,       /* net-rings.md §4.3: frames into the card, one poll */
     ABI_NAME_BYTES = 32,
+    ABI_OPTION_UNSET = -1,
 };
 
 /* Results of nic_poll(), a set of bits. */
@@ -39,7 +40,7 @@ enum abi_poll {
 };
 
 enum abi_error {                         /* beside the ring_error values */
-                 ABI_ERR_MODEL = -100,   /* no such model, or the model refuses its MAC */
+                 ABI_ERR_MODEL = -100,   /* no such model, or it refuses its MAC or options */
                  ABI_ERR_OPTIONS = -101, /* a client refuses its options, a card its snapshot */
                  ABI_ERR_REFUSED = -102, /* the card's own queue does not take this frame */
 };
@@ -49,6 +50,14 @@ enum abi_host { ABI_HOST_CALLBACKS, ABI_HOST_LINEAR };
 struct abi_constant {
     char name[ABI_NAME_BYTES];
     int32_t value;
+};
+
+/* An option of a model: one of `choices`, separated by spaces, whose value is its position; where
+ * there are none a number from min to max. */
+struct abi_option {
+    char name[ABI_NAME_BYTES];
+    char choices[2 * ABI_NAME_BYTES];
+    int32_t min, max;
 };
 
 struct abi_name {

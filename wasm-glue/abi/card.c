@@ -8,8 +8,6 @@
 
 #define NS_PER_MS 1e6
 
-static const struct card_model *const models[] = {&card_e1000};
-
 #define STAT(field)                                                                                \
     {                                                                                              \
 #field, offsetof(struct backend_stats, field)                                              \
@@ -34,7 +32,11 @@ enum { BACKEND_NAMES = sizeof backend_names / sizeof backend_names[0] };
 
 static const struct card_model *model_at(uint32_t model)
 {
-    return model < sizeof models / sizeof models[0] ? models[model] : NULL;
+    uint32_t at = 0;
+
+    while (at < model && card_models[at] != NULL)
+        at++;
+    return card_models[at];
 }
 
 const char *nic_model_name(uint32_t model)
@@ -51,18 +53,39 @@ uint32_t nic_card_bytes(uint32_t model)
     return found == NULL ? 0 : (uint32_t)(sizeof(struct card) + 16 + found->bytes());
 }
 
-uint32_t nic_bar_kind(uint32_t model, uint32_t bar)
+static const struct abi_option *option_at(uint32_t model, uint32_t option)
 {
     const struct card_model *found = model_at(model);
 
-    return found == NULL || bar >= CARD_BARS ? CARD_BAR_NONE : (uint32_t)found->bars[bar].kind;
+    return found == NULL || option >= found->option_count ? NULL : &found->options[option];
 }
 
-uint32_t nic_bar_bytes(uint32_t model, uint32_t bar)
+const char *nic_option_name(uint32_t model, uint32_t option)
 {
-    const struct card_model *found = model_at(model);
+    const struct abi_option *found = option_at(model, option);
 
-    return found == NULL || bar >= CARD_BARS ? 0 : found->bars[bar].bytes;
+    return found == NULL ? NULL : found->name;
+}
+
+const char *nic_option_choices(uint32_t model, uint32_t option)
+{
+    const struct abi_option *found = option_at(model, option);
+
+    return found == NULL || found->choices[0] == 0 ? NULL : found->choices;
+}
+
+int32_t nic_option_min(uint32_t model, uint32_t option)
+{
+    const struct abi_option *found = option_at(model, option);
+
+    return found == NULL ? 0 : found->min;
+}
+
+int32_t nic_option_max(uint32_t model, uint32_t option)
+{
+    const struct abi_option *found = option_at(model, option);
+
+    return found == NULL ? 0 : found->max;
 }
 
 static bool make_room(void *context)
@@ -70,14 +93,16 @@ static bool make_room(void *context)
     return env_tx_full(context) != 0;
 }
 
-int32_t nic_open(struct card *card, uint32_t model, const uint8_t *mac, void *rings,
-                 uint32_t rings_bytes, uint32_t host, uint8_t *ram, uint32_t ram_bytes)
+int32_t nic_open(struct card *card, uint32_t model, const uint8_t *mac, const int32_t *options,
+                 void *rings, uint32_t rings_bytes, uint32_t host, uint8_t *ram, uint32_t ram_bytes)
 {
     const struct card_model *found = model_at(model);
 
     if (found == NULL)
         return ABI_ERR_MODEL;
     card->model = found;
+    for (uint32_t i = 0; i < found->option_count; i++)
+        card->options[i] = options[i];
     card->linear = (struct linear){.ram = ram, .ram_bytes = ram_bytes};
     card->backend = (struct backend){
         .spare = card->area,
@@ -97,7 +122,7 @@ int32_t nic_open(struct card *card, uint32_t model, const uint8_t *mac, void *ri
     uint8_t *state = (uint8_t *)card + sizeof *card;
 
     state += -(uintptr_t)state & 15;
-    card->nic = found->init(state, found->bytes(), &world, mac);
+    card->nic = found->init(state, found->bytes(), &world, mac, card->options);
     return card->nic == NULL ? ABI_ERR_MODEL : 0;
 }
 
@@ -117,22 +142,26 @@ void nic_config_write(struct card *card, uint32_t offset, uint32_t size, uint32_
     card->model->config_write(card->nic, offset, size, value);
 }
 
-static bool has_bar(const struct card *card, uint32_t bar)
+uint32_t nic_bar_kind(struct card *card, uint32_t bar)
 {
-    return bar < CARD_BARS && card->model->bars[bar].kind != CARD_BAR_NONE;
+    return (uint32_t)card->model->bar(card->options, bar).kind;
+}
+
+uint32_t nic_bar_bytes(struct card *card, uint32_t bar)
+{
+    return card->model->bar(card->options, bar).bytes;
 }
 
 uint32_t nic_bar_read(struct card *card, uint32_t bar, uint32_t offset, uint32_t size)
 {
-    return has_bar(card, bar) ? card->model->bar_read(card->nic, bar, offset, size) : UINT32_MAX;
+    return card->model->bar_read(card->nic, bar, offset, size);
 }
 
 void nic_bar_write(struct card *card, uint32_t bar, uint32_t offset, uint32_t size, uint32_t value)
 {
     /* It may be RDT that moves: the frame that waits in NET_RX is worth another try. */
     card->backend.holding = false;
-    if (has_bar(card, bar))
-        card->model->bar_write(card->nic, bar, offset, size, value);
+    card->model->bar_write(card->nic, bar, offset, size, value);
 }
 
 int32_t nic_work_pending(struct card *card)

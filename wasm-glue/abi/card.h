@@ -18,7 +18,7 @@
 #include "linear.h"
 #include "nic/host.h"
 
-enum { CARD_STATS_MAX = 64, CARD_BARS = 6 };
+enum { CARD_STATS_MAX = 64, CARD_BARS = 6, CARD_OPTIONS_MAX = 8 };
 
 enum card_bar_kind { CARD_BAR_NONE, CARD_BAR_MEMORY, CARD_BAR_IO };
 
@@ -37,13 +37,16 @@ struct card_frames {
 /* A model as this folder sees it; `nic` is the model's own state. */
 struct card_model {
     char name[ABI_NAME_BYTES];
-    struct card_bar bars[CARD_BARS];
+    const struct abi_option *options;
+    uint32_t option_count; /* <= CARD_OPTIONS_MAX */
     const struct abi_name *stat_names;
     uint32_t stat_count;
 
     size_t (*bytes)(void);
+    /* `options` holds a value, or ABI_OPTION_UNSET, for each row of the table above. */
     void *(*init)(void *memory, size_t memory_bytes, const struct nic_host *host,
-                  const uint8_t mac[6]);
+                  const uint8_t mac[6], const int32_t *options);
+    struct card_bar (*bar)(const int32_t *options, uint32_t bar);
     void (*reset)(void *nic);
     uint32_t (*config_read)(void *nic, uint32_t offset, uint32_t size);
     void (*config_write)(void *nic, uint32_t offset, uint32_t size, uint32_t value);
@@ -64,11 +67,15 @@ struct card_model {
     int (*load)(void *nic, const uint8_t *from, size_t bytes);
 };
 
-extern const struct card_model card_e1000;
+extern const struct card_model card_e1000, card_virtio_net;
+
+/* Those of this module, NULL behind the last one (models.c). */
+extern const struct card_model *const card_models[];
 
 struct card {
     const struct card_model *model;
     void *nic;
+    int32_t options[CARD_OPTIONS_MAX];
     struct nic_host host;
     struct linear linear;
     struct backend backend;

@@ -14,14 +14,32 @@ static const struct abi_name stat_names[] = {
     STAT(interrupts),
 };
 
+static const struct abi_option options_known[] = {
+    {.name = "mtu", .min = 68, .max = E1000_FRAME_MAX_BYTES - 18}, /* header and VLAN tag */
+};
+
 static void *init(void *memory, size_t memory_bytes, const struct nic_host *host,
-                  const uint8_t mac[6])
+                  const uint8_t mac[6], const int32_t *options)
 {
     struct e1000_config config = {.model = E1000_MODEL_82540EM};
 
+    (void)options; /* any mtu: jumbo frames need no more than RCTL.LPE */
     for (int i = 0; i < 6; i++)
         config.mac[i] = mac[i];
     return e1000_init(memory, memory_bytes, host, &config);
+}
+
+static struct card_bar bar(const int32_t *options, uint32_t index)
+{
+    (void)options;
+    switch (index) {
+    case E1000_BAR_MMIO:
+        return (struct card_bar){CARD_BAR_MEMORY, E1000_MMIO_BYTES};
+    case E1000_BAR_IO:
+        return (struct card_bar){CARD_BAR_IO, E1000_IO_BYTES};
+    default:
+        return (struct card_bar){CARD_BAR_NONE, 0};
+    }
 }
 
 static void reset(void *nic)
@@ -39,18 +57,18 @@ static void config_write(void *nic, uint32_t offset, uint32_t size, uint32_t val
     e1000_config_write(nic, offset, size, value);
 }
 
-static uint32_t bar_read(void *nic, uint32_t bar, uint32_t offset, uint32_t size)
+static uint32_t bar_read(void *nic, uint32_t index, uint32_t offset, uint32_t size)
 {
-    if (bar == E1000_BAR_MMIO)
+    if (index == E1000_BAR_MMIO)
         return e1000_mmio_read(nic, offset, size);
-    return e1000_io_read(nic, offset, size);
+    return index == E1000_BAR_IO ? e1000_io_read(nic, offset, size) : UINT32_MAX;
 }
 
-static void bar_write(void *nic, uint32_t bar, uint32_t offset, uint32_t size, uint32_t value)
+static void bar_write(void *nic, uint32_t index, uint32_t offset, uint32_t size, uint32_t value)
 {
-    if (bar == E1000_BAR_MMIO)
+    if (index == E1000_BAR_MMIO)
         e1000_mmio_write(nic, offset, size, value);
-    else
+    else if (index == E1000_BAR_IO)
         e1000_io_write(nic, offset, size, value);
 }
 
@@ -114,12 +132,13 @@ static int load(void *nic, const uint8_t *from, size_t bytes)
 
 const struct card_model card_e1000 = {
     .name = "e1000",
-    .bars = {[E1000_BAR_MMIO] = {CARD_BAR_MEMORY, E1000_MMIO_BYTES},
-             [E1000_BAR_IO] = {CARD_BAR_IO, E1000_IO_BYTES}},
+    .options = options_known,
+    .option_count = sizeof options_known / sizeof options_known[0],
     .stat_names = stat_names,
     .stat_count = sizeof stat_names / sizeof stat_names[0],
     .bytes = e1000_bytes,
     .init = init,
+    .bar = bar,
     .reset = reset,
     .config_read = config_read,
     .config_write = config_write,

@@ -23,19 +23,35 @@ const char *nic_model_name(uint32_t model);
 ABI_EXPORT(nic_card_bytes)
 uint32_t nic_card_bytes(uint32_t model);
 
-ABI_EXPORT(nic_bar_kind)
-uint32_t nic_bar_kind(uint32_t model, uint32_t bar);
+/** The name of option 0, 1, ... of a model; 0 behind the last one. */
+ABI_EXPORT(nic_option_name)
+const char *nic_option_name(uint32_t model, uint32_t option);
 
-ABI_EXPORT(nic_bar_bytes)
-uint32_t nic_bar_bytes(uint32_t model, uint32_t bar);
+/** What it can be, separated by spaces; 0: a number in a range. */
+ABI_EXPORT(nic_option_choices)
+const char *nic_option_choices(uint32_t model, uint32_t option);
+
+ABI_EXPORT(nic_option_min)
+int32_t nic_option_min(uint32_t model, uint32_t option);
+
+ABI_EXPORT(nic_option_max)
+int32_t nic_option_max(uint32_t model, uint32_t option);
 
 /**
  * Powers a card on in `memory`, nic_card_bytes(model) bytes of zeros, with NET_TX and NET_RX of
- * the AIPC buffer `rings`. Returns 0, a ring_error or an abi_error.
+ * the AIPC buffer `rings`. `options` has one word for each option of the model: the position of
+ * the choice, the number, or ABI_OPTION_UNSET. Returns 0, a ring_error or an abi_error.
  */
 ABI_EXPORT(nic_open)
-int32_t nic_open(struct card *card, uint32_t model, const uint8_t *mac, void *rings,
-                 uint32_t rings_bytes, uint32_t host, uint8_t *ram, uint32_t ram_bytes);
+int32_t nic_open(struct card *card, uint32_t model, const uint8_t *mac, const int32_t *options,
+                 void *rings, uint32_t rings_bytes, uint32_t host, uint8_t *ram,
+                 uint32_t ram_bytes);
+
+ABI_EXPORT(nic_bar_kind)
+uint32_t nic_bar_kind(struct card *card, uint32_t bar);
+
+ABI_EXPORT(nic_bar_bytes)
+uint32_t nic_bar_bytes(struct card *card, uint32_t bar);
 
 ABI_EXPORT(nic_reset)
 void nic_reset(struct card *card);

@@ -2,7 +2,7 @@
 
 import { entered, GUEST_SIZE_MAX, linearHost, Region } from "./aero-entry.js";
 import { addCamelCase } from "./aero-names.js";
-import { modelNumber } from "./card.js";
+import { modelNumber, optionWords } from "./card.js";
 import { Instance } from "./wasm.js";
 
 const DEFAULT_MAC = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
@@ -82,7 +82,16 @@ export class E1000Bridge {
     const ringsBytes = model.exports.rings_bytes(framesBytes, RX_RING_BYTES);
     const e1000 = modelNumber(model, "e1000");
     const cardBytes = model.exports.nic_card_bytes(e1000);
-    const sizes = [cardBytes, ringsBytes, framesBytes, SNAPSHOT_BYTES, address.length];
+    const options = optionWords(model, e1000, {});
+    const optionsBytes = 4 * options.length;
+    const sizes = [
+      cardBytes,
+      ringsBytes,
+      framesBytes,
+      SNAPSHOT_BYTES,
+      address.length,
+      optionsBytes,
+    ];
     const bytes = sizes.reduce((sum, size) => sum + size + ALIGNMENT_BYTES, 0);
 
     this.#region = new Region(world, Instance.overhead(module) + bytes, guest);
@@ -90,18 +99,19 @@ export class E1000Bridge {
     const place = { memory, base, bytes: regionBytes };
     try {
       this.#instance = Instance.createNow(module, linearHost, place);
-      const [cardAt, ringsAt, framesAt, snapshotAt, macAt] = sizes.map((size) =>
+      const [cardAt, ringsAt, framesAt, snapshotAt, macAt, optionsAt] = sizes.map((size) =>
         this.#instance.alloc(size),
       );
       const { exports: x, constants: c } = this.#instance;
       this.#instance.bytes(macAt, address.length).set(address);
+      this.#instance.words(optionsAt, options.length).set(options);
       x.rings_build(ringsAt, ringsBytes, framesBytes, RX_RING_BYTES);
       const rings = [ringsAt, ringsBytes];
       const ram = [guest.base, guest.bytes];
-      if (x.nic_open(cardAt, e1000, macAt, ...rings, c.ABI_HOST_LINEAR, ...ram) !== 0)
+      if (x.nic_open(cardAt, e1000, macAt, optionsAt, ...rings, c.ABI_HOST_LINEAR, ...ram) !== 0)
         throw new Error("mac must be a unicast address");
       x.nic_limit_waiting(cardAt, QUEUE_FRAMES);
-      this.#barBytes = [MMIO_BAR, IO_BAR].map((bar) => x.nic_bar_bytes(e1000, bar));
+      this.#barBytes = [MMIO_BAR, IO_BAR].map((bar) => x.nic_bar_bytes(cardAt, bar));
       this.#exports = x;
       this.#card = cardAt;
       this.#framesAt = framesAt;

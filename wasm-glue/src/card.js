@@ -2,7 +2,7 @@
 
 import { isLinear } from "./memory.js";
 import { mirrorRings } from "./mirror.js";
-import { Instance, loadModule, needWebAssembly } from "./wasm.js";
+import { Instance, loadModule, MODELS, needWebAssembly } from "./wasm.js";
 
 const MAC_BYTES = 6;
 const DEFAULT_MAC = "52:54:00:12:34:56";
@@ -29,15 +29,23 @@ const ALIGNMENT_BYTES = 64;
  * @typedef {object} Card
  * @property {Instance} instance
  * @property {number} at  the card's address in it
- * @property {string} model
+ * @property {import("./wasm.js").Model} model
  * @property {string} mac
  * @property {{ bars: { index: number, kind: "memory" | "io", bytes: number }[] }} pci
  * @property {boolean} linear  it was made in the emulator's memory
  * @property {Record<string, Function>} env
  * @property {Partial<Record<import("./wasm.js").Variant, WebAssembly.Module>>} modules
- * @property {{ model: number, mac: Uint8Array, ringBytes: number }} what
+ * @property {What} what
  * @property {Rings} rings  a tunnel's end of them
  * @property {import("./wasm.js").WasmOptions} wasmOptions
+ */
+
+/**
+ * @typedef {object} What
+ * @property {number} model  its number in the module
+ * @property {ArrayLike<number>} mac
+ * @property {number[]} options  a word for each of the model's options
+ * @property {number} ringBytes
  */
 
 /** @param {ArrayLike<number>} bytes */
@@ -110,26 +118,55 @@ function check(what, result) {
   return result;
 }
 
-/** @param {Instance} instance @param {unknown} wanted */
-export function modelNumber(instance, wanted) {
+/** The names an export gives for 0, 1, ... @param {Instance} instance
+ *  @param {(index: number) => number} nameAt */
+function namesOf(instance, nameAt) {
   const names = [];
-  for (let at = instance.exports.nic_model_name(0); at !== 0; ) {
-    const name = instance.text(at);
-    if (name === wanted) return names.length;
-    names.push(name);
-    at = instance.exports.nic_model_name(names.length);
-  }
-  throw new TypeError(`unknown model ${wanted}: give one of ${names.join(", ")}`);
+  for (let at = nameAt(0); at !== 0; at = nameAt(names.length)) names.push(instance.text(at));
+  return names;
 }
 
-/** @param {Instance} instance @param {number} model */
-function bars({ exports, constants: c }, model) {
+/** @param {Instance} instance @param {string} wanted */
+export function modelNumber(instance, wanted) {
+  const names = namesOf(instance, instance.exports.nic_model_name);
+  if (names.includes(wanted)) return names.indexOf(wanted);
+  throw new TypeError(`this wasm module has no ${wanted}, only ${names.join(", ")}`);
+}
+
+/**
+ * What nic_open() takes for the options of a model, which the module lists.
+ * @param {Instance} instance @param {number} model @param {Record<string, any>} given
+ */
+export function optionWords(instance, model, given) {
+  const { exports: x, constants: c } = instance;
+  const names = namesOf(instance, (index) => x.nic_option_name(model, index));
+  return names.map((name, index) => {
+    const value = given[name] ?? null;
+    if (value === null) return c.ABI_OPTION_UNSET;
+    const choicesAt = x.nic_option_choices(model, index);
+    const choices = choicesAt === 0 ? [] : instance.text(choicesAt).split(" ");
+    const min = x.nic_option_min(model, index);
+    const max = x.nic_option_max(model, index);
+    if (choices.length === 0 && Number.isInteger(value) && value >= min && value <= max)
+      return value;
+    const word = typeof value === "number" || typeof value === "string" ? `${value}` : "";
+    if (choices.includes(word)) return choices.indexOf(word);
+    const right =
+      choices.length === 0
+        ? `a whole number from ${min} to ${max}`
+        : `one of ${choices.join(", ")}`;
+    throw new TypeError(`bad ${name} ${word || typeof value}: give ${right}`);
+  });
+}
+
+/** @param {Instance} instance @param {number} card */
+function bars({ exports, constants: c }, card) {
   /** @type {Card["pci"]["bars"]} */
   const found = [];
   for (let index = 0; index < c.CARD_BARS; index++) {
-    const kind = exports.nic_bar_kind(model, index);
+    const kind = exports.nic_bar_kind(card, index);
     if (kind === c.CARD_BAR_NONE) continue;
-    const bytes = exports.nic_bar_bytes(model, index);
+    const bytes = exports.nic_bar_bytes(card, index);
     found.push({ index, kind: kind === c.CARD_BAR_IO ? "io" : "memory", bytes });
   }
   return found;
@@ -149,31 +186,29 @@ function bars({ exports, constants: c }, model) {
  *  @param {number} ringBytes */
 function regionNeed(module, { exports }, model, ringBytes) {
   const objects = exports.nic_card_bytes(model) + exports.rings_bytes(ringBytes, ringBytes);
-  return Instance.overhead(module) + objects + SNAPSHOT_MAX_BYTES + 4 * SIGNAL_BYTES;
+  return Instance.overhead(module) + objects + SNAPSHOT_MAX_BYTES + 6 * SIGNAL_BYTES;
 }
 
 /**
  * Lays a card out and powers it on.
  * @param {Instance} instance
- * @param {object} what
- * @param {number} what.model
- * @param {ArrayLike<number>} what.mac
- * @param {number} what.ringBytes
- * @param {import("./memory.js").LinearMemory | null} what.linear
+ * @param {What & { linear: import("./memory.js").LinearMemory | null }} what
  * @param {(rings: { txAt: number, rxAt: number }) => void} [beforeOpen]  the rings are built and empty
  * @returns {Home}
  */
-function openCard(instance, { model, mac, ringBytes, linear }, beforeOpen) {
+function openCard(instance, { model, mac, options, ringBytes, linear }, beforeOpen) {
   const { exports: x, constants: c } = instance;
   const ringsBytes = x.rings_bytes(ringBytes, ringBytes);
   const at = instance.alloc(x.nic_card_bytes(model));
   const ringsAt = instance.alloc(ringsBytes);
   const macAt = instance.alloc(MAC_BYTES);
+  const optionsAt = instance.alloc(4 * options.length);
   const ring = (/** @type {number} */ kind) =>
     ringsAt + check("rings_find", x.rings_find(ringsAt, ringsBytes, kind));
 
   check("rings_build", x.rings_build(ringsAt, ringsBytes, ringBytes, ringBytes));
   instance.bytes(macAt, MAC_BYTES).set(mac);
+  instance.words(optionsAt, options.length).set(options);
   const home = {
     instance,
     at,
@@ -183,7 +218,8 @@ function openCard(instance, { model, mac, ringBytes, linear }, beforeOpen) {
   beforeOpen?.(home);
   const host = linear ? c.ABI_HOST_LINEAR : c.ABI_HOST_CALLBACKS;
   const ram = [linear?.guestBase ?? 0, linear?.guestSize ?? 0];
-  check("nic_open", x.nic_open(at, model, macAt, ringsAt, ringsBytes, host, ...ram));
+  const rings = [ringsAt, ringsBytes];
+  check("nic_open", x.nic_open(at, model, macAt, optionsAt, ...rings, host, ...ram));
   return home;
 }
 
@@ -198,7 +234,9 @@ export async function makeCard(options, env) {
   const linear = isLinear(options.memory) ? options.memory : null;
   if (linear) checkLinear(linear);
   const ringBytes = options.ringBytes ?? DEFAULT_RING_BYTES;
-  const modelName = options.model ?? "e1000";
+  const name = options.model ?? "e1000";
+  if (!MODELS.includes(name))
+    throw new TypeError(`unknown model ${String(name)}: give one of ${MODELS.join(", ")}`);
   const shared = wantsShared(options);
   const module = await loadModule(shared ? "shared" : "plain", options);
   /** @type {Card["modules"]} */
@@ -211,24 +249,25 @@ export async function makeCard(options, env) {
     shared,
     maxBytes: linear ? 0 : 2 * ringBytes + CARD_ROOM_BYTES,
   });
-  const model = modelNumber(instance, modelName);
+  const model = modelNumber(instance, name);
+  const what = { model, mac, options: optionWords(instance, model, options), ringBytes };
   if (instance.exports.rings_bytes(ringBytes, ringBytes) === 0)
     throw new RangeError("ringBytes must be a multiple of 4 above 0");
   if (linear) {
     const place = region(regionNeed(module, instance, model, ringBytes), linear);
     instance = await Instance.create(module, env, { memory: linear.wasmMemory, ...place });
   }
-  const { at, txAt, rxAt } = openCard(instance, { model, mac, ringBytes, linear });
+  const { at, txAt, rxAt } = openCard(instance, { ...what, linear });
   return {
     instance,
     at,
-    model: modelName,
+    model: name,
     mac: formatMac(mac),
-    pci: { bars: bars(instance, model) },
+    pci: { bars: bars(instance, at) },
     linear: linear !== null,
     env,
     modules,
-    what: { model, mac, ringBytes },
+    what,
     rings: {
       memory: instance.memory,
       shared,
@@ -236,7 +275,7 @@ export async function makeCard(options, env) {
       rxAt,
       signalAt: instance.alloc(SIGNAL_BYTES),
     },
-    wasmOptions: { wasmUrl: options.wasmUrl, wasmModule: options.wasmModule },
+    wasmOptions: { wasmUrl: options.wasmUrl, wasmModule: options.wasmModule, model: name },
   };
 }
 

@@ -12,7 +12,7 @@ function join(low, high) {
 
 /**
  * @typedef {object} NicOptions
- * @property {string} [model]  "e1000"
+ * @property {import("./wasm.js").Model} [model]  default "e1000"
  * @property {string | Uint8Array} [mac]  unicast; default 52:54:00:12:34:56
  * @property {import("./memory.js").GuestMemory} [memory]  may come later: nic.setMemory()
  * @property {(level: boolean) => void} [onInterrupt]  each transition of INTA
@@ -20,6 +20,11 @@ function join(low, high) {
  * @property {boolean} [isolated]  a shared memory, so that the tunnel can have a worker; left
  *   out: when the environment allows it
  * @property {number} [ringBytes]  room of each of the two frame rings
+ * @property {number} [mtu]  of the network; a virtio card tells its guest. Default 1500
+ * @property {"standard" | "contract"} [profile]  virtio-net only, as all below: what it offers
+ * @property {"modern" | "transitional" | "legacy"} [transport]
+ * @property {"default" | "10" | "12" | "auto" | 10 | 12} [headerMode]  bytes of the packet header
+ * @property {number} [queueSize]  a power of two from 2 to 1024, default 256
  */
 
 /**

@@ -33,8 +33,11 @@ export class BarWindows {
     for (const bar of this.#bars) {
       const value = this.nic.configRead(BAR0_AT + 4 * bar.index, 4) >>> 0;
       const base = (value & bar.mask) >>> 0;
+      // Of a 64-bit BAR: what lies above 4 GiB is out of a v86 guest's reach.
+      const high = (value & 7) === 4 ? this.nic.configRead(BAR0_AT + 4 * bar.index + 4, 4) : 0;
       // All ones is the answer to a sizing probe, not a place.
-      const decoded = (command & bar.enable) !== 0 && base !== 0 && base !== bar.mask >>> 0;
+      const decoded =
+        (command & bar.enable) !== 0 && base !== 0 && base !== bar.mask >>> 0 && high === 0;
       bar.moveTo(decoded ? base : 0);
     }
   }

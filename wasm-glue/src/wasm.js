@@ -1,4 +1,4 @@
-// Finds, compiles and instantiates the two wasm modules, and reads what C exports about itself.
+// Finds, compiles and instantiates the wasm modules, and reads what C exports about itself.
 
 const PAGE_BYTES = 65536;
 const STACK_BYTES = 65536;
@@ -10,15 +10,23 @@ const ALIGNMENT = 64;
  * @property {string | URL | Partial<Record<Variant, string | URL>>} [wasmUrl]  where the .wasm is
  * @property {WebAssembly.Module | Partial<Record<Variant, WebAssembly.Module>>} [wasmModule]
  *   a module that is compiled already
+ * @property {Model} [model]  whose module; default "e1000"
  */
 
-/** @param {Variant} variant */
-function defaultUrl(variant) {
-  // Literal, so that bundlers find and copy the files.
-  return variant === "shared"
-    ? new URL("../dist/nic-shared.wasm", import.meta.url)
-    : new URL("../dist/nic-plain.wasm", import.meta.url);
-}
+// Literal, so that bundlers find and copy the files.
+const urls = {
+  e1000: {
+    plain: () => new URL("../dist/e1000-plain.wasm", import.meta.url),
+    shared: () => new URL("../dist/e1000-shared.wasm", import.meta.url),
+  },
+  "virtio-net": {
+    plain: () => new URL("../dist/virtio-net-plain.wasm", import.meta.url),
+    shared: () => new URL("../dist/virtio-net-shared.wasm", import.meta.url),
+  },
+};
+
+/** @typedef {keyof typeof urls} Model  each has modules of its own */
+export const MODELS = /** @type {Model[]} */ (Object.keys(urls));
 
 /** @param {unknown} error */
 export function reason(error) {
@@ -69,7 +77,7 @@ export async function loadModule(variant, options = {}) {
   const { wasmUrl } = options;
   const named =
     typeof wasmUrl === "string" || wasmUrl instanceof URL ? wasmUrl : wasmUrl?.[variant];
-  const url = String(named ?? defaultUrl(variant));
+  const url = String(named ?? urls[options.model ?? "e1000"][variant]());
   let module = compiled.get(url);
   if (!module) {
     module = fetchBytes(url)
