@@ -11,7 +11,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
 import { PeerWorld } from "../support/tunnel-peer.js";
-import { openRival, openSlirpSocket, rivalNames, whyNot } from "./rival.js";
+import { openRival, openSlirpSocket, rivalNames, TAP_QUEUE_FRAMES, whyNot } from "./rival.js";
 import { measureSessions, printSessions } from "./sessions.js";
 
 const argument = (name, otherwise) => {
@@ -82,8 +82,14 @@ async function measure(row, pid, transfer) {
   });
 }
 
+/** What the bridge between tap and tunnel is told. */
+const leg = (rttMs) => [
+  ...["--queue", String(TAP_QUEUE_FRAMES)],
+  ...(rttMs > 0 ? ["--delay-us", String(rttMs * 500)] : []),
+];
+
 async function measureOurs(world, wanted, bytes) {
-  const options = wanted.rttMs > 0 ? ["--delay-us", String(wanted.rttMs * 500)] : [];
+  const options = leg(wanted.rttMs);
   const counters = async () => {
     const metrics = await world.proxy.metrics();
     return ["l2_frames_rx_total", "l2_frames_tx_total", "l2_tcp_retransmits_total"].map(
@@ -135,13 +141,12 @@ async function measureSlow(world, rttMs) {
     }
     const rival = await openSlirpSocket();
     try {
-      const options = ["--delay-us", String(rttMs * 500)];
       await measure({ path: "slirp4netns", ...row }, rival.pid, () =>
         world.transferBySlirp({
           kind: what,
           bytes: slirpBytes(rttMs),
           socket: rival.socket,
-          options,
+          options: leg(rttMs),
         }),
       );
     } finally {

@@ -28,10 +28,10 @@ const guestSettings = [
   "echo 4096 16384 4194304 >tcp_wmem",
 ].join("; ");
 
-// pasta of Debian 12 offers a window of 8 MB and answers a missing segment with silence, so its
-// guest waits for a time-out and doubles it each time. A tap's own 1000 frames are less than that
-// window at MTU 1500, and the kernel drops the rest: room for all of it.
-const TAP_QUEUE_FRAMES = 65536;
+// A tap drops what its 500 frames do not hold, where a network card's driver would wait. All the
+// windows at MTU 1500 are more than that, and pasta of Debian 12 answers a missing segment with
+// silence, so that its guest waits for time-outs: room for everything, ours and theirs.
+export const TAP_QUEUE_FRAMES = 65536;
 
 export const rivalNames = Object.keys(commands);
 

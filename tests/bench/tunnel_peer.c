@@ -3,11 +3,14 @@
  * its own, bridged to a proxy over a WebSocket, and a command that runs inside.
  *
  *   tunnel_peer --proxy 127.0.0.1:8090 [--token T] [--mtu 1500] [--delay-us N] [--loss P]
- *               [--duplicate P] [--reorder P] [--seed N] -- command args...
+ *               [--duplicate P] [--reorder P] [--seed N] [--queue N] -- command args...
  *   tunnel_peer --slirp SOCKET ... the same behind slirp4netns --target-type=bess SOCKET
  *
  * The leg between tap and tunnel can be made a bad one, both ways: each frame is late by N
  * microseconds, lost or doubled with P per mille, or overtakes what waits.
+ *
+ * --queue is the tap's own, in frames: the kernel drops what does not fit, where a network card's
+ * driver would wait. The default is the kernel's, 500.
  *
  * The tap is 10.0.2.15/24 with the proxy's gateway as default route. Ends with the command's
  * status; 77 when the system does not let us make a namespace or a tap, 70 when the tunnel broke.
@@ -47,7 +50,7 @@ enum {
 
 static struct {                        /* one process, one tunnel */
     const char *proxy, *token, *slirp; /* slirp: a socket of raw frames, one per packet */
-    int mtu, tap, ws;
+    int mtu, queue, tap, ws;
     unsigned delay_us, loss, duplicate, reorder;
     uint64_t random;
     char **command;
@@ -82,6 +85,8 @@ static void parse_options(int argc, char **argv)
             peer.duplicate = (unsigned)atoi(argv[i + 1]);
         else if (strcmp(argv[i], "--reorder") == 0)
             peer.reorder = (unsigned)atoi(argv[i + 1]);
+        else if (strcmp(argv[i], "--queue") == 0)
+            peer.queue = atoi(argv[i + 1]);
         else if (strcmp(argv[i], "--seed") == 0)
             peer.random = strtoull(argv[i + 1], NULL, 10) * 2 + 1;
         else
@@ -211,6 +216,9 @@ static void make_guest(void)
     interface.ifr_mtu = peer.mtu;
     if (ioctl(fd, SIOCSIFMTU, &interface) != 0)
         quit(EXIT_SKIP, "mtu");
+    interface.ifr_qlen = peer.queue;
+    if (peer.queue != 0 && ioctl(fd, SIOCSIFTXQLEN, &interface) != 0)
+        quit(EXIT_SKIP, "queue");
     set_address(fd, SIOCSIFADDR, &interface, "10.0.2.15");
     set_address(fd, SIOCSIFNETMASK, &interface, "255.255.255.0");
     interface.ifr_flags = IFF_UP | IFF_RUNNING;
