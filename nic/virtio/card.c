@@ -125,17 +125,16 @@ void vnet_needs_reset(struct virtio_net *nic)
         vnet_irq_config(nic);
 }
 
-uint32_t virtio_net_config_read(const struct virtio_net *nic, uint32_t offset, uint32_t size)
-{
-    return pci_config_read(&nic->pci, offset, size);
-}
-
 static void pci_changed(struct virtio_net *nic)
 {
-    if (nic->busy)
-        return;
     vnet_msix_unmasked(nic);
     vnet_irq_update(nic);
+}
+
+uint32_t virtio_net_config_read(struct virtio_net *nic, uint32_t offset, uint32_t size)
+{
+    vnet_window_read(nic, offset, size);
+    return pci_config_read(&nic->pci, offset, size);
 }
 
 void virtio_net_config_write(struct virtio_net *nic, uint32_t offset, uint32_t size, uint32_t value)
@@ -143,6 +142,7 @@ void virtio_net_config_write(struct virtio_net *nic, uint32_t offset, uint32_t s
     if (nic->busy)
         return;
     pci_config_write(&nic->pci, offset, size, value);
+    vnet_window_written(nic, offset, size);
     pci_changed(nic);
 }
 

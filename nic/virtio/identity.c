@@ -15,9 +15,21 @@ static const uint8_t capability_msix[] = {
     0x11, 0x00, MSIX_VECTORS - 1, 0x00, 0x00, 0x31, 0, 0, 0x30, 0x31, 0, 0,
 };
 
+/* virtio §4.1.4.9. Empty: the driver fills in BAR, offset and length before each access. */
+static const uint8_t capability_window[] = {0x09, 0x00, WINDOW_END - CAP_WINDOW, 0x05};
+
 bool vnet_msix_offered(const struct virtio_net *nic)
 {
     return nic->host.message != NULL && nic->config.transport != VIRTIO_NET_LEGACY;
+}
+
+/* Puts a capability behind the one at `*last`. */
+static void capability_add(struct virtio_net *nic, uint8_t *last, uint8_t at, const uint8_t *raw,
+                           size_t bytes)
+{
+    __builtin_memcpy(nic->pci.bytes + at, raw, bytes);
+    nic->pci.bytes[*last + 1] = at;
+    *last = at;
 }
 
 void vnet_identify(struct virtio_net *nic)
@@ -44,9 +56,14 @@ void vnet_identify(struct virtio_net *nic)
     nic->pci.bytes[PCI_STATUS] |= PCI_STATUS_CAPABILITIES;
     nic->pci.bytes[PCI_CAPABILITY_POINTER] = CAP_COMMON;
     __builtin_memcpy(nic->pci.bytes + CAP_COMMON, capabilities, sizeof capabilities);
-    if (!vnet_msix_offered(nic))
-        return;
-    nic->pci.bytes[CAP_DEVICE + 1] = CAP_MSIX;
-    __builtin_memcpy(nic->pci.bytes + CAP_MSIX, capability_msix, sizeof capability_msix);
-    nic->pci.writable[MSIX_CONTROL_AT] = MSIX_CONTROL_ENABLE | MSIX_CONTROL_MASK;
+    uint8_t last = CAP_DEVICE;
+    if (vnet_msix_offered(nic)) {
+        capability_add(nic, &last, CAP_MSIX, capability_msix, sizeof capability_msix);
+        nic->pci.writable[MSIX_CONTROL_AT] = MSIX_CONTROL_ENABLE | MSIX_CONTROL_MASK;
+    }
+    if (vnet_window_offered(nic)) {
+        capability_add(nic, &last, CAP_WINDOW, capability_window, sizeof capability_window);
+        nic->pci.writable[WINDOW_BAR] = 0xff;
+        __builtin_memset(nic->pci.writable + WINDOW_OFFSET, 0xff, WINDOW_END - WINDOW_OFFSET);
+    }
 }

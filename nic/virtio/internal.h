@@ -136,6 +136,11 @@ void vnet_needs_reset(struct virtio_net *nic);
 void vnet_identify(struct virtio_net *nic);
 bool vnet_msix_offered(const struct virtio_net *nic);
 
+/* window.c: what an access to the configuration space does to a BAR */
+bool vnet_window_offered(const struct virtio_net *nic);
+void vnet_window_read(struct virtio_net *nic, uint32_t offset, uint32_t size);
+void vnet_window_written(struct virtio_net *nic, uint32_t offset, uint32_t size);
+
 /* features.c (§3) */
 uint64_t vnet_features_offered(const struct virtio_net_config *config);
 uint32_t vnet_features_window(uint64_t features, uint32_t select);

@@ -187,6 +187,8 @@ static void apply_pci(struct virtio_net *nic, const struct loaded *in)
     vnet_identify(nic);
     for (uint32_t i = 0; i < sizeof kept; i++)
         pci_config_write(&nic->pci, kept[i], 1, in->pci[kept[i]]);
+    for (uint32_t i = WINDOW_BAR; i < WINDOW_END; i++) /* read-only where there is no window */
+        pci_config_write(&nic->pci, i, 1, in->pci[i]);
     for (uint32_t i = 0; i < PCI_BAR_COUNT; i++) {
         const uint8_t *raw = in->pci + PCI_CONFIG_BYTES + i * BAR_RECORD_BYTES;
         const bool wide = nic->pci.identity.bars[i].kind == PCI_BAR_MEMORY64;

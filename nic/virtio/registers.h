@@ -30,6 +30,12 @@ enum {
     MSIX_CONTROL_AT = CAP_MSIX + 3, /* high byte of message control */
     MSIX_CONTROL_ENABLE = 0x80,
     MSIX_CONTROL_MASK = 0x40,
+    CAP_WINDOW = 0xa0, /* VIRTIO_PCI_CAP_PCI_CFG (virtio §4.1.4.9) */
+    WINDOW_BAR = CAP_WINDOW + 4,
+    WINDOW_OFFSET = CAP_WINDOW + 8,
+    WINDOW_LENGTH = CAP_WINDOW + 12,
+    WINDOW_DATA = CAP_WINDOW + 16,
+    WINDOW_END = CAP_WINDOW + 20,
 
     /* common configuration (§2.1) */
     COMMON_DEVICE_FEATURE_SELECT = 0x00,

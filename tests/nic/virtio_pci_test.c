@@ -35,14 +35,12 @@ static void identity_of_each_transport(void **state)
     assert_int_equal(pci32(d, PCI_COMMAND) >> 16 & PCI_STATUS_CAPABILITIES, 0);
 }
 
-/* §1.1: the bytes of the capability list, without MSI-X. */
+/* §1.1: the bytes of the capability list, without MSI-X; "a PCI configuration access capability
+ * (cfg_type 5) is not present". */
 static void capabilities_are_the_worked_bytes(void **state)
 {
     struct vdriver *d = *state;
-    const struct virtio_net_config config = d->config;
 
-    d->host.message = NULL;
-    vdriver_power_on(d, &config);
     assert_int_equal(pci32(d, PCI_CAPABILITY_POINTER), 0x50);
     assert_true((pci32(d, PCI_COMMAND) >> 16 & PCI_STATUS_CAPABILITIES) != 0);
     const uint8_t *bytes = d->nic->pci.bytes;
@@ -50,6 +48,95 @@ static void capabilities_are_the_worked_bytes(void **state)
     vdriver_assert_hex(bytes + 0x60, "09 74 14 02 00 00 00 00 00 10 00 00 00 01 00 00 04 00 00 00");
     vdriver_assert_hex(bytes + 0x74, "09 84 10 03 00 00 00 00 00 20 00 00 20 00 00 00");
     vdriver_assert_hex(bytes + 0x84, "09 00 10 04 00 00 00 00 00 30 00 00 00 01 00 00");
+}
+
+static uint32_t window_get(struct vdriver *d, uint32_t bar, uint32_t offset, uint32_t bytes)
+{
+    virtio_net_config_write(d->nic, WINDOW_BAR, 1, bar);
+    virtio_net_config_write(d->nic, WINDOW_OFFSET, 4, offset);
+    virtio_net_config_write(d->nic, WINDOW_LENGTH, 4, bytes);
+    return virtio_net_config_read(d->nic, WINDOW_DATA, bytes);
+}
+
+static void window_put(struct vdriver *d, uint32_t bar, uint32_t offset, uint32_t bytes,
+                       uint32_t value)
+{
+    virtio_net_config_write(d->nic, WINDOW_BAR, 1, bar);
+    virtio_net_config_write(d->nic, WINDOW_OFFSET, 4, offset);
+    virtio_net_config_write(d->nic, WINDOW_LENGTH, 4, bytes);
+    virtio_net_config_write(d->nic, WINDOW_DATA, bytes, value);
+}
+
+/* virtio §4.1.4.9, standard profile: the capability, and accesses by it without any decoding. */
+static void configuration_access_reaches_the_bar(void **state)
+{
+    struct vdriver *d = *state;
+
+    assert_int_equal(pci32(d, CAP_DEVICE) >> 8 & 0xff, CAP_MSIX);
+    assert_int_equal(pci32(d, CAP_MSIX) >> 8 & 0xff, CAP_WINDOW);
+    assert_int_equal(pci32(d, CAP_WINDOW), 0x05140009);
+    virtio_net_set_pci_command(d->nic, 0);
+    assert_int_equal(window_get(d, 0, COMMON_NUM_QUEUES, 2), 3);
+    window_put(d, 0, COMMON_DEVICE_STATUS, 1, STATUS_ACKNOWLEDGE);
+    assert_int_equal(window_get(d, 0, COMMON_DEVICE_STATUS, 1), STATUS_ACKNOWLEDGE);
+    assert_int_equal(window_get(d, 0, REGION_DEVICE, 4), 0x12005452);
+    window_put(d, 0, COMMON_QUEUE_DESC, 4, 0x5000);
+    assert_int_equal(window_get(d, 0, COMMON_QUEUE_DESC + 1, 1), 0x50);
+}
+
+/* virtio §4.1.4.9: reading the data is a read of the register, reading beside it is not. */
+static void configuration_access_has_the_registers_side_effects(void **state)
+{
+    struct vdriver *d = *state;
+
+    virtio_net_set_link(d->nic, false);
+    assert_true(d->irq);
+    virtio_net_config_write(d->nic, WINDOW_OFFSET, 4, REGION_ISR);
+    virtio_net_config_write(d->nic, WINDOW_LENGTH, 4, 1);
+    assert_int_equal(pci32(d, WINDOW_LENGTH), 1);
+    assert_true(d->irq);
+    assert_int_equal(virtio_net_config_read(d->nic, WINDOW_DATA, 1), ISR_CONFIG);
+    assert_false(d->irq);
+}
+
+/* A window that describes no access keeps its bytes and does nothing. */
+static void configuration_access_of_nonsense_does_nothing(void **state)
+{
+    struct vdriver *d = *state;
+    static const uint32_t cases[][3] = {
+        {0, COMMON_DEVICE_STATUS, 0},
+        {0, COMMON_DEVICE_STATUS, 3},
+        {0, 0, UINT32_MAX},
+        {0, VIRTIO_NET_MMIO_BYTES, 1},
+        {0, 0x3ffe, 4},
+        {0, UINT32_MAX, 4},
+        {1, COMMON_DEVICE_STATUS, 1},
+        {2, LEGACY_STATUS, 1},
+        {6, 0, 4},
+        {255, 0, 1},
+    };
+
+    for (uint32_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        virtio_net_config_write(d->nic, WINDOW_BAR, 1, cases[i][0]);
+        virtio_net_config_write(d->nic, WINDOW_OFFSET, 4, cases[i][1]);
+        virtio_net_config_write(d->nic, WINDOW_LENGTH, 4, cases[i][2]);
+        virtio_net_config_write(d->nic, WINDOW_DATA, 4, 0x01010101);
+        assert_int_equal(pci32(d, WINDOW_DATA), 0x01010101);
+        assert_int_equal(vdriver_get(d, COMMON_DEVICE_STATUS, 1), 0);
+    }
+}
+
+/* The transitional card's I/O BAR, too. */
+static void configuration_access_reaches_the_legacy_bar(void **state)
+{
+    struct vdriver *d = *state;
+    struct virtio_net_config config = d->config;
+
+    config.transport = VIRTIO_NET_TRANSITIONAL;
+    vdriver_power_on(d, &config);
+    window_put(d, VIRTIO_NET_BAR_IO, LEGACY_STATUS, 1, STATUS_DRIVER);
+    assert_int_equal(window_get(d, VIRTIO_NET_BAR_IO, LEGACY_STATUS, 1), STATUS_DRIVER);
+    assert_int_equal(d->nic->mode, MODE_LEGACY);
 }
 
 /* §2: decoding off reads all ones; elsewhere reads 0; beyond the BAR all ones. */
@@ -215,7 +302,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name, setup) cmocka_unit_test_setup_teardown(name, setup, vdriver_teardown)
         T(identity_of_each_transport, vdriver_setup),
-        T(capabilities_are_the_worked_bytes, vdriver_setup),
+        T(capabilities_are_the_worked_bytes, vdriver_setup_contract),
+        T(configuration_access_reaches_the_bar, vdriver_setup),
+        T(configuration_access_has_the_registers_side_effects, vdriver_setup_standard),
+        T(configuration_access_of_nonsense_does_nothing, vdriver_setup),
+        T(configuration_access_reaches_the_legacy_bar, vdriver_setup),
         T(decoding_gates_every_access, vdriver_setup),
         T(contract_offers_exactly_its_bits, vdriver_setup_contract),
         T(features_ok_is_refused, vdriver_setup),

@@ -92,7 +92,9 @@ struct virtio_net *virtio_net_init(void *memory, size_t memory_bytes, const stru
 
 void virtio_net_reset(struct virtio_net *nic);
 
-uint32_t virtio_net_config_read(const struct virtio_net *nic, uint32_t offset, uint32_t size);
+/** Configuration space. The standard profile has the PCI configuration access capability (virtio
+ *  §4.1.4.9): an access to its data is one to a BAR, with the register's side effects. */
+uint32_t virtio_net_config_read(struct virtio_net *nic, uint32_t offset, uint32_t size);
 void virtio_net_config_write(struct virtio_net *nic, uint32_t offset, uint32_t size,
                              uint32_t value);
 void virtio_net_set_pci_command(struct virtio_net *nic, uint16_t command);
