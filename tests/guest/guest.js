@@ -52,6 +52,7 @@ export class Guest {
    * @param {string} [options.append]  added to the kernel command line
    * @param {string} [options.cmdline]  instead of the usual kernel command line
    * @param {number} [options.memoryBytes]
+   * @param {ArrayBuffer} [options.multiboot]  boot this image instead of a Linux kernel
    * @param {object} [options.netDevice]  v86's own card; none by default
    * @param {ArrayBuffer} [options.state]  a saved state to start from
    * @param {(text: string) => void} [options.onText]  sees the serial output as it comes
@@ -59,12 +60,19 @@ export class Guest {
   constructor(options = {}) {
     const { kernel = "bzImage", initrd = "initramfs.cpio", append = "" } = options;
     this.onText = options.onText ?? (() => {});
+    const boot = options.multiboot
+      ? { multiboot: { buffer: options.multiboot } }
+      : {
+          bzimage: { buffer: imageFile(kernel) },
+          initrd: {
+            buffer: typeof initrd === "string" ? imageFile(initrd) : initrd.slice().buffer,
+          },
+          cmdline: options.cmdline ?? `${linuxOptions} ${append}`.trim(),
+        };
     this.emulator = new V86({
+      ...boot,
       wasm_path: v86Wasm,
       bios: { buffer: imageFile("bios.bin") },
-      bzimage: { buffer: imageFile(kernel) },
-      initrd: { buffer: typeof initrd === "string" ? imageFile(initrd) : initrd.slice().buffer },
-      cmdline: options.cmdline ?? `${linuxOptions} ${append}`.trim(),
       memory_size: options.memoryBytes ?? 128 << 20,
       initial_state: options.state === undefined ? undefined : { buffer: options.state },
       net_device: options.netDevice ?? { type: "none" },

@@ -137,6 +137,14 @@ describe("a card attached to v86", () => {
     assert.equal(configRead(cpu, 1, 0, 4), 0x70008086, "v86's own ISA bridge is untouched");
   });
 
+  it("lets a write pass for which no device is there, where v86 alone throws", () => {
+    cpu.io.port_write32(0xcf8, 0x80000000 | (9 << 11) | 4 | 0);
+    cpu.io.port_write8(0xcfc, 7);
+    cpu.io.port_write16(0xcfc, 7);
+    cpu.io.port_write32(0xcfc, 7);
+    assert.equal(configRead(cpu, 9, 0, 4), -1);
+  });
+
   it("is reached where its memory BAR is", () => {
     assert.equal(cpu.mmap_read32((PLACE + 0x10) | 0), 0x11223344);
     assert.equal(cpu.mmap_read8((PLACE + 0x1ffff) | 0), 0x44);

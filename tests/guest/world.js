@@ -9,7 +9,7 @@ import { Guest } from "./guest.js";
 import { Wire } from "./wire.js";
 
 export const SITE_NAME = "web.test";
-const SITE_ADDRESS = "203.0.113.10"; // TEST-NET-3: belongs to nobody
+export const SITE_ADDRESS = "203.0.113.10"; // TEST-NET-3: belongs to nobody
 /** Room for the largest window that the NAT offers, 4 MiB: a burst must not overrun a busy pump. */
 const RING_BYTES = 8 << 20;
 const NIC_SLOT = 3;
@@ -52,6 +52,7 @@ export class World {
    * @param {() => Promise<{ port: number, close: () => Promise<void> }>} [options.startSite]
    * @param {object} [options.tunnel]  more options of connectTunnel()
    * @param {Record<string, string>} [options.proxy]  more settings of the proxy
+   * @param {number} [options.udp]  the site is not HTTP, but behind this port of UDP
    */
   static async open(options = {}) {
     const world = new World();
@@ -68,7 +69,10 @@ export class World {
     this.#options = options;
     this.site = await (options.startSite ?? startSampleSite)();
     this.#closers.push(() => this.site.close());
-    this.proxy = await startProxy(this.site, options.proxy);
+    const forward = options.udp && {
+      AERO_L2_UDP_FORWARD: `${SITE_ADDRESS}:${options.udp}=127.0.0.1:${this.site.port}`,
+    };
+    this.proxy = await startProxy(this.site, { ...options.proxy, ...forward });
     this.#closers.push(() => this.proxy.stop());
     await this.#connect();
     if (options.wire) {

@@ -262,8 +262,9 @@ class Machine {
       const inherited = pci[name];
       pci[name] = (address, value) => {
         const slot = this.slots.get((address >> 8) & 0xffff);
-        if (slot === undefined) return inherited.call(pci, address, value);
-        slot.configWrite(address & 0xff, size, value);
+        if (slot !== undefined) slot.configWrite(address & 0xff, size, value);
+        // Nobody is there: v86 would throw where a bus lets the write pass.
+        else if (pci.device_spaces[(address >> 8) & 0xffff]) inherited.call(pci, address, value);
       };
     }
     // v86 answers from an array; our card answers itself, since reads may have side effects.

@@ -1,0 +1,3 @@
+import { ubootSuite } from "./uboot-cases.js";
+
+ubootSuite({ model: "e1000", device: /^e1000#0$/ });
