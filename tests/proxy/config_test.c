@@ -118,6 +118,33 @@ static void options_are_switched_on_by_1(void **state)
     config_free(&config);
 }
 
+/* l2-extensions.md §4: 576 to 65520; guests would believe a slip. */
+static void a_lan_mtu_out_of_range_is_refused(void **state)
+{
+    static const char *const bad[] = {"AERO_L2_LAN_MTU=575", "AERO_L2_LAN_MTU=65521",
+                                      "AERO_L2_LAN_MTU=9k", "AERO_L2_LAN_MTU=-1",
+                                      "AERO_L2_LAN_MTU=99999999999999999999"};
+    static const struct {
+        const char *text;
+        uint32_t mtu;
+    } good[] = {{"AERO_L2_LAN_MTU=576", 576},
+                {"AERO_L2_LAN_MTU= 65520 ", 65520},
+                {"AERO_L2_LAN_MTU= ", 1500},
+                {"UNUSED=", 1500}};
+    struct config config;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(load(&config, WITH(bad[i])), CONFIG_BAD_VALUE);
+        config_free(&config);
+    }
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        config = loaded(WITH(good[i].text));
+        assert_int_equal(config.nat.lan_mtu, good[i].mtu);
+        config_free(&config);
+    }
+}
+
 /* §2.2: "clamp", and what 0 means. */
 static void clamps_and_zeroes(void **state)
 {
@@ -306,6 +333,7 @@ int main(void)
         cmocka_unit_test(numbers_that_do_not_parse),
         cmocka_unit_test(options_are_switched_on_by_1),
         cmocka_unit_test(clamps_and_zeroes),
+        cmocka_unit_test(a_lan_mtu_out_of_range_is_refused),
         cmocka_unit_test(listen_addresses),
         cmocka_unit_test(authentication_modes),
         cmocka_unit_test(forwards_and_overrides),

@@ -53,8 +53,11 @@ function parse(bytes) {
   return { flags: tcp[13], seq: tcp.readUInt32BE(4), head, tcp, data: tcp.subarray(head) };
 }
 
-test("§1: a client that takes frames of 600 bytes gets its download, in such frames", async () => {
-  const page = randomBytes(300_000);
+const helloOf = (limit) =>
+  binary(`a2031000 01000000 0104 ${limit.toString(16).padStart(8, "0")} 0204 00040000`);
+
+/** A web page that is downloaded through a proxy, by a guest that checks each frame's length. */
+async function download({ environment = {}, begin, mss, page = randomBytes(300_000), during }) {
   const server = createServer((socket) => {
     socket.on("error", () => {}); // the guest leaves without a farewell
     socket.end(page);
@@ -63,38 +66,49 @@ test("§1: a client that takes frames of 600 bytes gets its download, in such fr
   const proxy = await ProxyProcess.start({
     ...OPEN,
     AERO_L2_TCP_FORWARD: `203.0.113.10:80=127.0.0.1:${server.address().port}`,
+    ...environment,
   });
   const tunnel = await RawTunnel.open(proxy);
+  const state = { limit: 2048, longest: 0, hello: undefined };
   const nextTcp = async () => {
     for (;;) {
-      const bytes = Buffer.from(await tunnel.message(), "hex").subarray(4);
-      assert.ok(bytes.length <= LIMIT, `a frame of ${bytes.length} bytes`);
+      const message = Buffer.from(await tunnel.message(), "hex");
+      if (message[2] === 0x10) {
+        state.hello = message.toString("hex");
+        state.limit = state.announced;
+        continue;
+      }
+      const bytes = message.subarray(4);
+      assert.ok(bytes.length <= state.limit, `a frame of ${bytes.length} bytes`);
+      state.longest = Math.max(state.longest, bytes.length);
       if (bytes.readUInt16BE(12) === 0x0800) return parse(bytes);
     }
   };
 
-  tunnel.send(binary(`a2031000 01000000 0104 ${LIMIT.toString(16).padStart(8, "0")}`));
-  // §1: tag 6 is the MTU of the LAN this client gets.
-  assert.match(
-    await tunnel.message(),
-    new RegExp(`0602${(LIMIT - 14).toString(16).padStart(4, "0")}$`),
-  );
+  if (begin !== undefined) {
+    tunnel.send(helloOf(begin));
+    state.hello = await tunnel.message();
+    state.limit = begin;
+  }
   tunnel.send(binary(`a2030000 ${ANNOUNCE} 000000000000 0a00020f`));
-  tunnel.send(message(segment(SYN, 1000, 0, "020405b4")));
+  tunnel.send(message(segment(SYN, 1000, 0, `0204${mss.toString(16).padStart(4, "0")}`)));
   const answer = await nextTcp();
   assert.equal(answer.flags, SYN | ACK);
-  assert.equal(answer.tcp.readUInt16BE(22), LIMIT - 14 - 40); // its MSS option
+  state.mss = answer.tcp.readUInt16BE(22); // its MSS option
 
   const hash = createHash("sha256");
   let next = (answer.seq + 1) >>> 0;
+  let got = 0;
   tunnel.send(message(segment(ACK, 1001, next)));
   for (let ended = false; !ended; ) {
     const { flags, seq, data } = await nextTcp();
     if (seq === next) {
       hash.update(data);
+      got += data.length;
       ended = (flags & FIN) !== 0;
       next = (next + data.length + (ended ? 1 : 0)) >>> 0;
     }
+    if (got > page.length / 2) during?.(tunnel, state);
     tunnel.send(message(segment(ACK, 1001, next)));
   }
   assert.equal(hash.digest("hex"), createHash("sha256").update(page).digest("hex"));
@@ -103,4 +117,60 @@ test("§1: a client that takes frames of 600 bytes gets its download, in such fr
   tunnel.destroy();
   assert.equal(await proxy.stop(), 0, proxy.output);
   server.close();
+  return state;
+}
+
+/** Tag 6: the MTU of the LAN this client gets. */
+const mtuOf = (hello) => Number.parseInt(/0602(\w{4})$/.exec(hello)[1], 16);
+
+test("§1: a client that takes frames of 600 bytes gets its download, in such frames", async () => {
+  const { hello, mss, longest } = await download({ begin: LIMIT, mss: 1460 });
+  assert.equal(mtuOf(hello), LIMIT - 14);
+  assert.equal(mss, LIMIT - 14 - 40);
+  assert.equal(longest, LIMIT);
+});
+
+test("§4: on a jumbo LAN a client of long frames gets them", async () => {
+  for (const [mtu, limit] of [
+    [9000, 65550],
+    [65520, 65550],
+    [65520, 9014],
+  ]) {
+    const { hello, mss, longest } = await download({
+      environment: { AERO_L2_LAN_MTU: String(mtu) },
+      begin: limit,
+      mss: 65480,
+      page: randomBytes(3_000_000),
+    });
+    const most = Math.min(mtu, limit - 14);
+    assert.equal(mtuOf(hello), most);
+    assert.equal(mss, most - 40);
+    assert.equal(longest, most + 14);
+  }
+});
+
+test("§4: on a jumbo LAN a client of the base protocol gets frames of Ethernet's size", async () => {
+  const environment = { AERO_L2_LAN_MTU: "65520" };
+  const { mss, longest } = await download({ environment, mss: 65480 });
+  assert.equal(mss, 1460);
+  assert.equal(longest, 1514);
+});
+
+test("§4: one long frame fits the shortest outbound queue", async () => {
+  const environment = { AERO_L2_LAN_MTU: "65520", AERO_L2_WS_SEND_BUFFER: "1" };
+  const { longest } = await download({ environment, begin: 65550, mss: 65480 });
+  assert.equal(longest, 65534);
+});
+
+test("§1: a limit that comes late binds the flows that are there", async () => {
+  const { hello, longest } = await download({
+    mss: 1460,
+    page: randomBytes(3_000_000),
+    during: (tunnel, state) => {
+      if (state.announced === undefined) tunnel.send(helloOf(LIMIT));
+      state.announced = LIMIT;
+    },
+  });
+  assert.equal(mtuOf(hello), LIMIT - 14);
+  assert.equal(longest, 1514);
 });

@@ -23,7 +23,8 @@ static void assert_next_tcp(struct world *world, const char *hex)
     assert_int_equal(world->frame_count, 1);
     assert_int_equal(world->frame_lengths[world->frame_first],
                      ETH_HEADER_BYTES + IPV4_HEADER_BYTES + bytes);
-    assert_memory_equal(world->frames[world->frame_first] + ETH_HEADER_BYTES + IPV4_HEADER_BYTES,
+    assert_memory_equal(world->frames + (size_t)world->frame_first * world->frame_bytes +
+                            ETH_HEADER_BYTES + IPV4_HEADER_BYTES,
                         wanted, bytes);
 }
 

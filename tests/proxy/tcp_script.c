@@ -169,7 +169,7 @@ static struct wanted parse_segment(struct script *script, bool from_guest)
 /* Stream offsets start behind the SYN. */
 static void do_guest(struct script *script)
 {
-    static uint8_t payload[WORLD_FRAME_BYTES];
+    static uint8_t payload[WORLD_PAYLOAD_MAX];
     struct wanted wanted = parse_segment(script, true);
     const uint32_t syn = (wanted.segment.flags & TCP_SYN) != 0;
 
@@ -369,6 +369,8 @@ static void do_line(struct script *script, const char *line)
         do_remote(script);
     } else if (next_is(script, "queue")) {
         world_queue(&script->world, number(script));
+    } else if (next_is(script, "limit")) {
+        world_limit(&script->world, number(script));
     } else if (next_is(script, "metric")) {
         do_metric(script);
     } else {

@@ -16,6 +16,11 @@ uint8_t world_pattern(uint32_t offset)
     return (uint8_t)(offset * 31 + (offset >> 8) * 7 + (offset >> 16));
 }
 
+static uint8_t *frame_at(const struct world *world, uint8_t *frames, uint32_t at)
+{
+    return frames + (size_t)at * world->frame_bytes;
+}
+
 /* ---- struct nat_host ---- */
 
 static uint32_t frame_reserve(void *context, uint32_t bytes, uint32_t count, uint8_t **places)
@@ -24,14 +29,14 @@ static uint32_t frame_reserve(void *context, uint32_t bytes, uint32_t count, uin
     uint32_t given = 0;
 
     assert_int_equal(world->reserved, 0); /* one reservation at a time */
-    assert_true(bytes <= world->config.frame_max_bytes);
+    assert_true(bytes <= world->frame_max_bytes);
     if (count > world->queue_room) {
         count = world->queue_room;
         world->refused_frames = true;
     }
     for (; given < count && world->frame_count + given < WORLD_FRAMES; given++) {
         const uint32_t at = (world->frame_first + world->frame_count + given) % WORLD_FRAMES;
-        places[given] = world->frames[at];
+        places[given] = frame_at(world, world->frames, at);
         world->frame_lengths[at] = bytes;
     }
     world->refused_frames |= given < count;
@@ -233,9 +238,13 @@ void world_open(struct world *world, uint32_t nat_isn, void (*configure)(struct 
     memcpy(world->config.gateway_mac, gateway_mac, 6);
     if (configure != NULL)
         configure(&world->config);
-    world->frames = calloc(WORLD_FRAMES, sizeof *world->frames);
+    world->frame_max_bytes = world->config.frame_max_bytes;
+    world->frame_bytes = WORLD_FRAME_BYTES;
+    if (world->config.lan_mtu > WORLD_FRAME_BYTES) /* a later HELLO may raise the limit */
+        world->frame_bytes = ETH_HEADER_BYTES + world->config.lan_mtu;
+    world->frames = calloc(WORLD_FRAMES, world->frame_bytes);
     world->frame_lengths = calloc(WORLD_FRAMES, sizeof *world->frame_lengths);
-    world->sent = calloc(WORLD_FRAMES, sizeof *world->sent);
+    world->sent = calloc(WORLD_FRAMES, world->frame_bytes);
     assert_true(world->frames != NULL && world->frame_lengths != NULL && world->sent != NULL);
     world->queue_room = WORLD_FRAMES;
     world->now_us = 1000000;
@@ -299,8 +308,8 @@ void world_advance(struct world *world, uint64_t us)
 void world_guest_sends(struct world *world, const struct world_segment *segment)
 {
     assert_true(world->sent_count < WORLD_FRAMES);
-    uint8_t *frame = world->sent[world->sent_count++], *ip = frame + ETH_HEADER_BYTES;
-    uint8_t *tcp = ip + IPV4_HEADER_BYTES;
+    uint8_t *frame = frame_at(world, world->sent, world->sent_count++);
+    uint8_t *ip = frame + ETH_HEADER_BYTES, *tcp = ip + IPV4_HEADER_BYTES;
     const uint32_t header_bytes = TCP_HEADER_BYTES + segment->options_bytes;
     const uint32_t tcp_bytes = header_bytes + segment->payload_bytes;
 
@@ -336,7 +345,7 @@ void world_guest_sends(struct world *world, const struct world_segment *segment)
 void world_flush(struct world *world)
 {
     nat_flush(world->nat, world->now_us);
-    memset(world->sent, 0xdd, world->sent_count * sizeof *world->sent); /* the frames vanish */
+    memset(world->sent, 0xdd, (size_t)world->sent_count * world->frame_bytes); /* they vanish */
     world->sent_count = 0;
 }
 
@@ -344,7 +353,7 @@ bool world_guest_gets(struct world *world, struct world_segment *segment)
 {
     if (world->frame_count == 0)
         return false;
-    const uint8_t *frame = world->frames[world->frame_first];
+    const uint8_t *frame = frame_at(world, world->frames, world->frame_first);
     const uint8_t *ip = frame + ETH_HEADER_BYTES, *tcp = ip + IPV4_HEADER_BYTES;
     const uint32_t bytes = world->frame_lengths[world->frame_first];
     const uint32_t tcp_bytes = bytes - ETH_HEADER_BYTES - IPV4_HEADER_BYTES;
@@ -417,4 +426,10 @@ void world_queue(struct world *world, uint32_t frames)
         world->refused_frames = false;
         nat_writable(world->nat, world->now_us);
     }
+}
+
+void world_limit(struct world *world, uint32_t frame_max_bytes)
+{
+    world->frame_max_bytes = frame_max_bytes;
+    nat_frame_limit(world->nat, frame_max_bytes);
 }

@@ -20,6 +20,7 @@
  *   host room N       the kernel takes N more bytes; WRITABLE follows if it refused some
  *   remote sends N | remote closes | remote breaks
  *   queue N           the outbound queue takes N more frames; nat_writable() if it was full
+ *   limit N           the client's HELLO comes now: frames of at most N bytes
  *   metric NAME N
  */
 #ifndef PROXY_TCP_WORLD_H
@@ -32,7 +33,8 @@
 enum {
     WORLD_SOCKETS = 64,
     WORLD_FRAMES = 4096,
-    WORLD_FRAME_BYTES = 2048,
+    WORLD_FRAME_BYTES = 2048, /* room of one, unless the configuration wants more */
+    WORLD_PAYLOAD_MAX = 65536,
     WORLD_PLACES = 64,
 };
 
@@ -72,14 +74,16 @@ struct world {
     uint32_t connects;
     struct world_socket sockets[WORLD_SOCKETS];
 
-    uint8_t (*frames)[WORLD_FRAME_BYTES]; /* to the guest: a ring */
+    uint32_t frame_bytes;     /* room of each: the configured limit, or what `limit` said */
+    uint32_t frame_max_bytes; /* what the NAT may send */
+    uint8_t *frames;          /* to the guest: a ring */
     uint32_t *frame_lengths;
     uint32_t frame_first, frame_count;
     uint32_t queue_room; /* frames it takes; refused_frames: it said no */
     bool refused_frames;
     uint32_t reserved, reserved_bytes;
 
-    uint8_t (*sent)[WORLD_FRAME_BYTES]; /* by the guest, in place until the flush */
+    uint8_t *sent; /* by the guest, in place until the flush */
     uint32_t sent_count;
 };
 
@@ -97,6 +101,8 @@ void world_remote_sends(struct world *world, struct world_socket *socket, const 
                         size_t bytes);
 void world_room(struct world *world, struct world_socket *socket, uint32_t bytes);
 void world_queue(struct world *world, uint32_t frames);
+/** The client announces its frame limit. */
+void world_limit(struct world *world, uint32_t frame_max_bytes);
 uint8_t world_pattern(uint32_t offset);
 
 /** Runs a script, last line NULL, at several pairs of initial sequence numbers. */

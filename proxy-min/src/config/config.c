@@ -13,6 +13,8 @@
 #include "policy/policy.h"
 #include "tunnel/codec.h"
 
+enum { LAN_MTU_MIN = 576, LAN_MTU_MAX = 65520 }; /* l2-extensions.md §4 */
+
 static const char *get_from_process(const void *context, const char *name)
 {
     (void)context;
@@ -56,7 +58,7 @@ static void read_listener(struct config *config, const struct reader *reader)
 }
 
 /* §2.2 */
-static void read_stack(struct config *config, const struct reader *reader)
+static bool read_stack(struct config *config, struct reader *reader)
 {
     struct nat_config *nat = &config->nat;
     static const uint8_t gateway_mac[6] = {0x02, 0, 0, 0, 0, 0x01};
@@ -68,7 +70,6 @@ static void read_stack(struct config *config, const struct reader *reader)
     memcpy(nat->gateway, gateway, sizeof gateway);
     memcpy(nat->guest, guest, sizeof guest);
     memcpy(nat->netmask, netmask, sizeof netmask);
-    nat->lan_mtu = 1500;
     nat->frame_max_bytes = config->frame_max_bytes;
     nat->tcp_window_max_bytes = 4u << 20;
     nat->tcp_connect_timeout_ms = reader_u32(reader, "AERO_L2_TCP_CONNECT_TIMEOUT_MS", 5000);
@@ -86,6 +87,11 @@ static void read_stack(struct config *config, const struct reader *reader)
     nat->dns_timeout_ms = reader_clamped(reader, "AERO_L2_DNS_LOOKUP_TIMEOUT_MS", 2000, 60000);
     nat->dns_default_ttl_s = reader_u32(reader, "AERO_L2_DNS_DEFAULT_TTL_SECS", 60);
     nat->dns_max_ttl_s = reader_u32(reader, "AERO_L2_DNS_MAX_TTL_SECS", 300);
+    nat->lan_mtu = 1500;
+    /* No default for a slip: guests that need another MTU would lose their long frames. */
+    if (!reader_within(reader, "AERO_L2_LAN_MTU", &nat->lan_mtu, LAN_MTU_MIN, LAN_MTU_MAX))
+        return complain(reader, "AERO_L2_LAN_MTU: not a number from 576 to 65520");
+    return true;
 }
 
 /* §2.3 */
@@ -307,9 +313,9 @@ enum config_result config_load(struct config *config, int argc, char **argv,
         snprintf(why, CONFIG_WHY_BYTES, "--bind: \"%.100s\" is not ip:port", bind);
         return CONFIG_BAD_USAGE;
     }
-    read_stack(config, &reader);
-    if (!read_capture(config, &reader) || !read_access(config, &reader) ||
-        !read_egress(config, &reader) || !read_version(config, &reader)) {
+    if (!read_stack(config, &reader) || !read_capture(config, &reader) ||
+        !read_access(config, &reader) || !read_egress(config, &reader) ||
+        !read_version(config, &reader)) {
         if (why[0] == '\0')
             complain(&reader, "out of memory");
         return CONFIG_BAD_VALUE;

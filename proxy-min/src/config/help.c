@@ -20,6 +20,7 @@ const char config_help[] =
     "  AERO_L2_MAX_CONTROL_PAYLOAD        bytes [256]\n"
     "  AERO_L2_PING_INTERVAL_MS           server PING [0: off]\n"
     "  AERO_L2_IDLE_TIMEOUT_MS            close silent tunnels [0: off]\n"
+    "  AERO_L2_LAN_MTU                    of the guests' network, 576..65520 [1500]\n"
     "  AERO_L2_WS_SEND_BUFFER             queued messages per tunnel [64]\n"
     "\n"
     "Access: without credentials it refuses to start, unless both open switches are set\n"

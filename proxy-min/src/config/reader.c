@@ -50,6 +50,23 @@ uint64_t reader_u64(const struct reader *reader, const char *name, uint64_t fall
     return number;
 }
 
+bool reader_within(const struct reader *reader, const char *name, uint32_t *value, uint32_t min,
+                   uint32_t max)
+{
+    const char *text = reader_get(reader, name);
+    size_t bytes = 0;
+
+    if (text != NULL)
+        trim(text, &bytes);
+    if (bytes == 0)
+        return true;
+    const uint64_t number = reader_u64(reader, name, UINT64_MAX);
+    if (number < min || number > max)
+        return false;
+    *value = (uint32_t)number;
+    return true;
+}
+
 uint32_t reader_u32(const struct reader *reader, const char *name, uint32_t fallback)
 {
     const uint64_t number = reader_u64(reader, name, fallback);

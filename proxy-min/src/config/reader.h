@@ -17,6 +17,9 @@ uint64_t reader_u64(const struct reader *reader, const char *name, uint64_t fall
 uint32_t reader_u32(const struct reader *reader, const char *name, uint32_t fallback);
 uint32_t reader_clamped(const struct reader *reader, const char *name, uint32_t fallback,
                         uint32_t max);
+/** Leaves *value if unset or blank. False: not a number from min to max. */
+bool reader_within(const struct reader *reader, const char *name, uint32_t *value, uint32_t min,
+                   uint32_t max);
 /** A payload limit: empty or 0 counts as unset, then the alias is asked. */
 uint32_t reader_size(const struct reader *reader, const char *name, const char *alias,
                      uint32_t fallback);

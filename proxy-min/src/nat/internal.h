@@ -153,6 +153,8 @@ size_t nat_tcp_bytes(const struct nat_config *config);
 bool nat_tcp_open(struct nat *nat);
 /** Resets every host socket and frees nat->tcp (may be NULL). */
 void nat_tcp_close(struct nat *nat);
+/** nat->mtu changed: no segment of the flows that are there may exceed it. */
+void nat_tcp_fit(struct nat *nat);
 /** A segment from the guest; only from the guest, by its MAC and address. */
 void nat_tcp_input(struct nat *nat, const struct ip_packet *packet);
 /** Ends a batch: hands gathered payload to the host, acknowledges, sends. */

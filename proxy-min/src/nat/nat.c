@@ -5,7 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MTU_MIN = 68 }; /* RFC 791 §3.2: every link carries so much */
+enum {
+    MTU_MIN = 68, /* RFC 791 §3.2: every link carries so much */
+    MTU_ETHERNET = 1500,
+    FRAME_MAX_BASE_BYTES = 2048, /* spec/l2-tunnel.md §4; jumbo frames need more */
+};
 
 bool nat_endpoint_equal(const struct nat_endpoint *a, const struct nat_endpoint *b)
 {
@@ -19,6 +23,18 @@ size_t nat_session_bytes(const struct nat_config *config)
            nat_dns_bytes(config) + nat_reassembly_bytes() + nat_gateway_bytes();
 }
 
+/* A guest behind a client of base frames has an ordinary card, whatever the LAN could do. */
+static uint32_t mtu_for(uint32_t lan_mtu, uint32_t frame_max_bytes)
+{
+    uint32_t mtu = lan_mtu;
+
+    if (frame_max_bytes <= FRAME_MAX_BASE_BYTES && mtu > MTU_ETHERNET)
+        mtu = MTU_ETHERNET;
+    if (frame_max_bytes < ETH_HEADER_BYTES + MTU_MIN)
+        return MTU_MIN; /* then frames above the limit are not sent at all */
+    return mtu < frame_max_bytes - ETH_HEADER_BYTES ? mtu : frame_max_bytes - ETH_HEADER_BYTES;
+}
+
 struct nat *nat_open(const struct nat_config *config, const struct nat_host *host,
                      struct nat_metrics *metrics, uint64_t now_us)
 {
@@ -30,7 +46,7 @@ struct nat *nat_open(const struct nat_config *config, const struct nat_host *hos
     nat->metrics = metrics;
     nat->now_us = now_us;
     nat->frame_max_bytes = config->frame_max_bytes;
-    nat_frame_limit(nat, config->frame_max_bytes);
+    nat->mtu = mtu_for(config->lan_mtu, config->frame_max_bytes);
     nat->ip_id = (uint16_t)host->random(host->context);
     nat->host = *host;
     nat_ip6_open(nat);
@@ -43,13 +59,9 @@ struct nat *nat_open(const struct nat_config *config, const struct nat_host *hos
 
 uint32_t nat_frame_limit(struct nat *nat, uint32_t frame_max_bytes)
 {
-    if (frame_max_bytes < nat->frame_max_bytes)
-        nat->frame_max_bytes = frame_max_bytes;
-    nat->mtu = nat->config->lan_mtu;
-    if (nat->frame_max_bytes < ETH_HEADER_BYTES + nat->mtu)
-        nat->mtu = nat->frame_max_bytes > ETH_HEADER_BYTES + MTU_MIN
-                       ? nat->frame_max_bytes - ETH_HEADER_BYTES
-                       : MTU_MIN; /* then frames above the limit are not sent at all */
+    nat->frame_max_bytes = frame_max_bytes;
+    nat->mtu = mtu_for(nat->config->lan_mtu, frame_max_bytes);
+    nat_tcp_fit(nat);
     return nat->mtu;
 }
 

@@ -112,8 +112,8 @@ struct nat_config {
     const struct policy *policy;
     uint8_t gateway_mac[6];
     uint8_t network[4], gateway[4], guest[4], netmask[4];
-    uint32_t lan_mtu;         /* 1500 */
-    uint32_t frame_max_bytes; /* tunnel limit */
+    uint32_t lan_mtu;         /* AERO_L2_LAN_MTU */
+    uint32_t frame_max_bytes; /* tunnel limit, for a client that announces none */
     uint32_t tcp_max;         /* AERO_L2_STACK_MAX_TCP_CONNECTIONS */
     uint32_t udp_max;         /* AERO_L2_MAX_UDP_FLOWS_PER_TUNNEL; 0: 65535 */
     uint32_t udp_idle_ms;     /* 0: never */
@@ -149,9 +149,10 @@ struct nat *nat_open(const struct nat_config *config, const struct nat_host *hos
                      struct nat_metrics *metrics, uint64_t now_us);
 
 /**
- * The client takes frames of at most `frame_max_bytes`; a limit above the configured one changes
- * nothing. Meant for the time before the first frame: MTU, DHCP option 26 and the MSS of flows
- * that begin later follow it. Returns the LAN's MTU from now on.
+ * The client takes frames of at most `frame_max_bytes`, from now on, also of flows that are there
+ * already. Returns the LAN's MTU: what was configured, as far as that fits; more than Ethernet's
+ * 1500 only above the tunnel's base limit (spec/l2-extensions.md §4). DHCP option 26, router
+ * advertisements and the MSS of later flows follow it.
  */
 uint32_t nat_frame_limit(struct nat *nat, uint32_t frame_max_bytes);
 

@@ -59,7 +59,9 @@ enum {
     TCP_MSS_MIN = 48,      /* an offer below would make us send headers only */
     TCP_WINDOW_INITIAL = 65535,
     TCP_SEND_INITIAL_BYTES = 65536, /* congestion window at start */
-    TCP_SEND_LOW_SEGMENTS = 32,     /* ... and where a loss leaves it at least */
+    TCP_SEND_INITIAL_SEGMENTS = 2,  /* ... at least, for an MSS of that order (RFC 6928 §2) */
+    TCP_SEND_LOW_SEGMENTS = 32,     /* ... and where a loss leaves it at least, */
+    TCP_SEND_LOW_JUMBO = 4,         /* or with less, if 64 KiB are more segments than these */
     TCP_RATE_ROUNDS = 8,            /* round trips a measured rate is believed at least */
     TCP_SEND_RTO_SEGMENTS = 4,      /* ... and a time-out */
     TCP_QUANTUM_SEGMENTS = 32,      /* frames per flow and turn */

@@ -163,6 +163,16 @@ static void rate_count(struct nat_tcp *tcp, struct tcp_flow *flow, uint32_t deli
     flow->rate_at_us = now_us;
 }
 
+static uint32_t low_bytes(const struct tcp_flow *flow)
+{
+    const uint32_t mss = flow->mss, low = TCP_SEND_LOW_SEGMENTS * mss;
+
+    if (low <= TCP_SEND_INITIAL_BYTES)
+        return low;
+    return TCP_SEND_LOW_JUMBO * mss > TCP_SEND_INITIAL_BYTES ? TCP_SEND_LOW_JUMBO * mss
+                                                             : TCP_SEND_INITIAL_BYTES;
+}
+
 /* After a loss: what the path was seen to carry, and a quarter more to find out whether it carries
  * more. */
 static void window_fit(struct tcp_flow *flow)
@@ -172,11 +182,10 @@ static void window_fit(struct tcp_flow *flow)
                                     : flow->rate_best_per_s[1];
     const uint64_t carried_bytes = best_per_s * flow->rtt_min_us / 1000000;
     const uint64_t fit_bytes = carried_bytes + carried_bytes / 4;
-    const uint32_t low_bytes = TCP_SEND_LOW_SEGMENTS * (uint32_t)flow->mss;
 
     flow->ssthresh = fit_bytes < 2 * (uint64_t)flow->cwnd ? (uint32_t)fit_bytes : 2 * flow->cwnd;
-    if (flow->ssthresh < low_bytes)
-        flow->ssthresh = low_bytes;
+    if (flow->ssthresh < low_bytes(flow))
+        flow->ssthresh = low_bytes(flow);
 }
 
 static void window_grow(struct tcp_flow *flow, uint32_t acked_bytes, uint32_t flight_bytes)

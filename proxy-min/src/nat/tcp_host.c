@@ -189,7 +189,8 @@ static void acknowledge(struct nat_tcp *tcp, struct tcp_flow *flow)
 
     if (flow->ack_due || unacked_bytes == 0)
         return;
-    if (unacked_bytes >= 2 * (uint32_t)flow->mss) { /* RFC 9293 §3.8.6.3 */
+    /* RFC 9293 §3.8.6.3; and before a guest of long segments has filled its window. */
+    if (unacked_bytes >= 2 * (uint32_t)flow->mss || unacked_bytes >= flow->rcv_space / 2) {
         flow->ack_due = true;
     } else if (!flow->ack_delayed) {
         flow->ack_delayed = true;
@@ -216,6 +217,12 @@ void tcp_host_flush(struct nat_tcp *tcp)
 
 /* ---- the window we advertise ---- */
 
+/* What the window must open by to be worth a word (RFC 9293 §3.8.6.2.2). */
+static uint32_t worthwhile_bytes(const struct tcp_flow *flow)
+{
+    return flow->mss < flow->rcv_space / 2 ? flow->mss : flow->rcv_space / 2;
+}
+
 uint32_t tcp_host_window(struct nat_tcp *tcp, struct tcp_flow *flow)
 {
     const struct nat_host *host = &tcp->nat->host;
@@ -229,11 +236,10 @@ uint32_t tcp_host_window(struct nat_tcp *tcp, struct tcp_flow *flow)
 
         space_bytes = kernel_bytes < space_bytes ? kernel_bytes : space_bytes;
         space_bytes = space_bytes < least_bytes ? least_bytes : space_bytes;
+        space_bytes = space_bytes < flow->rcv_space ? space_bytes : flow->rcv_space;
     }
-    /* RFC 9293 §3.8.6.2.2: move the edge only by a worthwhile step, and never back. */
-    const uint32_t edge = flow->rcv_nxt + space_bytes;
-    const uint32_t step_bytes = flow->mss < flow->rcv_space / 2 ? flow->mss : flow->rcv_space / 2;
-    if (seq_after(edge, flow->rcv_edge) && edge - flow->rcv_edge >= step_bytes)
+    const uint32_t edge = flow->rcv_nxt + space_bytes; /* never back */
+    if (seq_after(edge, flow->rcv_edge) && edge - flow->rcv_edge >= worthwhile_bytes(flow))
         flow->rcv_edge = edge;
     return flow->rcv_edge - flow->rcv_nxt;
 }
@@ -304,9 +310,8 @@ static void writable(struct nat_tcp *tcp, struct tcp_flow *flow)
     flow->host_full = false;
     if (!tcp_host_deliver(tcp, flow))
         return;
-    /* RFC 9293 §3.8.6.2.2: an update when the window grew by something worth sending for. */
     const uint32_t now_bytes = tcp_host_window(tcp, flow);
-    if (now_bytes > before_bytes && now_bytes - before_bytes >= flow->mss)
+    if (now_bytes > before_bytes && now_bytes - before_bytes >= worthwhile_bytes(flow))
         flow->ack_due = true;
     tcp_flow_ready(tcp, flow);
 }

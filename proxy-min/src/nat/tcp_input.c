@@ -256,7 +256,9 @@ static bool input_syn_received(struct nat_tcp *tcp, struct tcp_flow *flow,
         tcp_rtt_sample(flow, tcp->nat->now_us - flow->rtt_at_us);
     flow->rtt_timing = false;
     flow->rcv_rtt_us = flow->srtt_us;
-    flow->cwnd = TCP_SEND_INITIAL_BYTES;
+    flow->cwnd = TCP_SEND_INITIAL_SEGMENTS * (uint32_t)flow->mss;
+    if (flow->cwnd < TCP_SEND_INITIAL_BYTES)
+        flow->cwnd = TCP_SEND_INITIAL_BYTES;
     flow->ssthresh = UINT32_MAX;
     flow->rate_at_us = tcp->nat->now_us;
     tcp_timer_set(tcp, flow, TCP_TIMER_SEND, 0);

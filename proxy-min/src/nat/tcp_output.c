@@ -30,6 +30,20 @@ uint16_t tcp_output_mss(const struct nat_tcp *tcp, uint8_t family)
     return (uint16_t)(mtu > headers_bytes + TCP_MSS_MIN ? mtu - headers_bytes : TCP_MSS_MIN);
 }
 
+void nat_tcp_fit(struct nat *nat)
+{
+    struct nat_tcp *tcp = nat->tcp;
+
+    for (uint32_t id = 1; id <= tcp->flow_used_max; id++) {
+        struct tcp_flow *flow = &tcp->flows[id];
+        const uint32_t options_bytes = flow->timestamps ? TCP_OPTION_TIMESTAMP_BYTES : 0;
+        const uint32_t most_bytes = tcp_output_mss(tcp, flow->key.remote.family) - options_bytes;
+
+        if (flow->state != TCP_FREE && flow->mss > most_bytes)
+            flow->mss = (uint16_t)most_bytes;
+    }
+}
+
 /* Writes Ethernet to TCP header of a segment whose payload is in place behind them. */
 static void header_write(const struct nat_tcp *tcp, const struct header *header, uint8_t *frame,
                          uint32_t payload_bytes)

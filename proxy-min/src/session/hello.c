@@ -17,6 +17,29 @@ static bool answer(struct session *session, uint32_t lan_mtu)
                                 (uint32_t)bytes - L2T_HEADER_BYTES);
 }
 
+/* From now on frames and messages may be as long as our tags 1 and 2 say, and ours to the client as
+ * its tag 1 does. An operator's limit below the base one stays. */
+static bool raise_limits(struct session *session, const struct l2t_hello *hello)
+{
+    uint32_t frame_max_bytes = session->limits.frame_max_bytes;
+    uint32_t message_max_bytes = L2T_BATCH_MESSAGE_MAX;
+
+    if (frame_max_bytes >= L2T_FRAME_MAX_DEFAULT && frame_max_bytes < L2T_FRAME_MAX_JUMBO)
+        frame_max_bytes = L2T_FRAME_MAX_JUMBO;
+    if (message_max_bytes < L2T_HEADER_BYTES + frame_max_bytes)
+        message_max_bytes = L2T_HEADER_BYTES + frame_max_bytes;
+    const uint32_t send_max_bytes =
+        hello->frame_max_bytes < frame_max_bytes ? hello->frame_max_bytes : frame_max_bytes;
+
+    if (!ws_in_raise(&session->in, message_max_bytes) ||
+        !ws_out_raise(&session->out, L2T_HEADER_BYTES + send_max_bytes))
+        return false;
+    session->limits.frame_max_bytes = frame_max_bytes;
+    session->limits.message_max_bytes = session->in.cap_bytes;
+    session->send_frame_max_bytes = send_max_bytes;
+    return true;
+}
+
 int session_hello(struct session *session, const uint8_t *payload, uint32_t payload_bytes)
 {
     struct l2t_hello hello;
@@ -29,13 +52,9 @@ int session_hello(struct session *session, const uint8_t *payload, uint32_t payl
     if (session->hello_received)
         return L2T_ERR_HELLO_AGAIN;
     session->hello_received = true;
-    /* From now on messages may be as long as our tag 2 says. */
-    if (!ws_in_raise(&session->in, L2T_BATCH_MESSAGE_MAX))
+    if (!raise_limits(session, &hello))
         return 0; /* no answer: the client stays with the base protocol */
-    session->limits.message_max_bytes = session->in.cap_bytes;
     /* §1, §4: its limit binds us from now on; what the guest is told to use fits into it. */
-    if (hello.frame_max_bytes < session->send_frame_max_bytes)
-        session->send_frame_max_bytes = hello.frame_max_bytes;
     if (!answer(session, nat_frame_limit(session->client.nat, session->send_frame_max_bytes))) {
         session->verdict = VERDICT_BACKPRESSURE;
         return 0;

@@ -129,6 +129,8 @@ struct ws_out {
 /** Returns false when memory ran out. */
 bool ws_out_init(struct ws_out *out, struct ws_pool *pool);
 void ws_out_free(struct ws_out *out);
+/** Room for messages of this length, at least two. False, and nothing changed: out of memory. */
+bool ws_out_raise(struct ws_out *out, uint32_t message_max_bytes);
 
 /** Makes sure there is a buffer; whoever writes at `base` without the calls below asks first. */
 void ws_out_hold(struct ws_out *out);

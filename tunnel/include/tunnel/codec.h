@@ -16,6 +16,7 @@ enum {
     L2T_VERSION = 0x03,
     L2T_HEADER_BYTES = 4,
     L2T_FRAME_MAX_DEFAULT = 2048,  /* §4: payload of FRAME */
+    L2T_FRAME_MAX_JUMBO = 65550,   /* l2-extensions.md §4: the most a tag 1 is good for */
     L2T_CONTROL_MAX_DEFAULT = 256, /* §4: payload of everything else */
     L2T_TEXT_BYTES = 64,           /* room every decode text of §4.1 fits in, with its NUL */
     L2T_REASON_MAX_BYTES = 123,    /* RFC 6455 §5.5: close reason */
