@@ -317,7 +317,7 @@ static void outbound_frames_are_read_by_a_client(void **state)
         struct wslay_frame_iocb frame;
         size_t got = 0;
 
-        ws_pool_init(&pool, 2, CAP);
+        ws_pool_init(&pool, 2, CAP, CAP);
         assert_true(ws_out_init(&out, &pool));
         assert_true(ws_out_push(
             &out, WS_BINARY, &(struct iovec){(void *)(uintptr_t)pattern(), lengths[i]}, 1, false));
@@ -348,7 +348,7 @@ static void queue_is_bounded_and_bypassed(void **state)
     const struct iovec part = {(void *)(uintptr_t)pattern(), 100};
 
     (void)state;
-    ws_pool_init(&pool, 3, 200);
+    ws_pool_init(&pool, 3, 200, 200);
     assert_true(ws_out_init(&out, &pool));
     for (int i = 0; i < 3; i++)
         assert_true(ws_out_push(&out, WS_BINARY, &part, 1, false));
@@ -375,7 +375,7 @@ static void queue_keeps_order_under_partial_writes(void **state)
     uint32_t random = 1, pushed = 0, read = 0;
 
     (void)state;
-    ws_pool_init(&pool, 8, 300);
+    ws_pool_init(&pool, 8, 300, 300);
     assert_true(ws_out_init(&out, &pool));
     while (read < 20000) {
         random = random * 1664525 + 1013904223;
@@ -413,7 +413,7 @@ static void close_reason_is_cut_on_a_character(void **state)
         memset(reason, 'a', (size_t)pad);
         for (int i = 0; i < 60; i++)
             memcpy(reason + pad + 3 * i, "\xe2\x82\xac", 4);
-        ws_pool_init(&pool, 1, 10);
+        ws_pool_init(&pool, 1, 10, 10);
         assert_true(ws_out_init(&out, &pool));
         assert_true(ws_out_push_close(&out, 1008, reason));
         const uint8_t *frame = out.base;
@@ -434,7 +434,7 @@ static void resting_queues_share_a_buffer(void **state)
     uint8_t *first = NULL;
 
     (void)state;
-    ws_pool_init(&pool, 3, 200);
+    ws_pool_init(&pool, 3, 200, 200);
     for (int i = 0; i < QUEUES; i++)
         assert_true(ws_out_init(&outs[i], &pool));
     for (int i = 0; i < QUEUES; i++) {

@@ -17,22 +17,28 @@ static bool answer(struct session *session, uint32_t lan_mtu)
                                 (uint32_t)bytes - L2T_HEADER_BYTES);
 }
 
+uint32_t session_frame_most(const struct config *config)
+{
+    const uint32_t base_bytes = config->frame_max_bytes;
+
+    return base_bytes < L2T_FRAME_MAX_DEFAULT || base_bytes > L2T_FRAME_MAX_JUMBO
+               ? base_bytes
+               : L2T_FRAME_MAX_JUMBO;
+}
+
 /* From now on frames and messages may be as long as our tags 1 and 2 say, and ours to the client as
- * its tag 1 does. An operator's limit below the base one stays. */
+ * its tag 1 does. */
 static bool raise_limits(struct session *session, const struct l2t_hello *hello)
 {
-    uint32_t frame_max_bytes = session->limits.frame_max_bytes;
+    const uint32_t frame_max_bytes = session_frame_most(session->env->config);
     uint32_t message_max_bytes = L2T_BATCH_MESSAGE_MAX;
 
-    if (frame_max_bytes >= L2T_FRAME_MAX_DEFAULT && frame_max_bytes < L2T_FRAME_MAX_JUMBO)
-        frame_max_bytes = L2T_FRAME_MAX_JUMBO;
     if (message_max_bytes < L2T_HEADER_BYTES + frame_max_bytes)
         message_max_bytes = L2T_HEADER_BYTES + frame_max_bytes;
     const uint32_t send_max_bytes =
         hello->frame_max_bytes < frame_max_bytes ? hello->frame_max_bytes : frame_max_bytes;
 
-    if (!ws_in_raise(&session->in, message_max_bytes) ||
-        !ws_out_raise(&session->out, L2T_HEADER_BYTES + send_max_bytes))
+    if (!ws_in_raise(&session->in, message_max_bytes))
         return false;
     session->limits.frame_max_bytes = frame_max_bytes;
     session->limits.message_max_bytes = session->in.cap_bytes;

@@ -125,7 +125,9 @@ void session_batch_commit(struct session *session, uint32_t bytes, uint32_t coun
 /* Ends the open message, if any: what follows in the queue is written behind it. */
 void session_batch_close(struct session *session);
 
-/* hello.c: a HELLO's payload. Returns 0 or the l2t_error that ends the tunnel. */
+/* hello.c: the frame limit once a client sent HELLO; an operator's below the base one stays. */
+uint32_t session_frame_most(const struct config *config);
+/* A HELLO's payload. Returns 0 or the l2t_error that ends the tunnel. */
 int session_hello(struct session *session, const uint8_t *payload, uint32_t payload_bytes);
 
 #endif

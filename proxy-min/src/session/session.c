@@ -59,7 +59,8 @@ void session_pool_init(struct ws_pool *pool, const struct config *config)
 {
     const struct l2t_limits limits = limits_of(config);
 
-    ws_pool_init(pool, config->ws_send_buffer, transport_cap_bytes(&limits));
+    ws_pool_init(pool, config->ws_send_buffer, transport_cap_bytes(&limits),
+                 L2T_HEADER_BYTES + session_frame_most(config));
 }
 
 /* Everything but the libuv handles; false: memory ran out, all of it was given back. */

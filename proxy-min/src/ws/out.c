@@ -23,20 +23,6 @@ bool ws_out_init(struct ws_out *out, struct ws_pool *pool)
     return true;
 }
 
-bool ws_out_raise(struct ws_out *out, uint32_t message_max_bytes)
-{
-    const uint32_t capacity_bytes = 2 * (message_max_bytes + HEADER_MAX) + BYPASS_BYTES;
-
-    if (capacity_bytes <= out->capacity_bytes)
-        return true;
-    uint8_t *larger = realloc(out->base, capacity_bytes);
-    if (larger == NULL)
-        return false;
-    out->base = larger;
-    out->capacity_bytes = capacity_bytes;
-    return true;
-}
-
 void ws_out_free(struct ws_out *out)
 {
     if (out->pool == NULL)

@@ -16,7 +16,8 @@ enum {
     ROOM_FIRST = 16,
 };
 
-void ws_pool_init(struct ws_pool *pool, uint32_t limit, uint32_t message_max_bytes)
+void ws_pool_init(struct ws_pool *pool, uint32_t limit, uint32_t message_max_bytes,
+                  uint32_t longest_bytes)
 {
     const uint64_t message_bytes = (uint64_t)message_max_bytes + HEADER_MAX;
 
@@ -29,6 +30,8 @@ void ws_pool_init(struct ws_pool *pool, uint32_t limit, uint32_t message_max_byt
         queue_bytes = QUEUE_MAX_BYTES;
     if (queue_bytes < message_bytes)
         queue_bytes = message_bytes;
+    if (queue_bytes < (uint64_t)longest_bytes + HEADER_MAX)
+        queue_bytes = (uint64_t)longest_bytes + HEADER_MAX;
     *pool = (struct ws_pool){
         .limit = limit,
         /* Twice the queue: waiting bytes are moved to the front once per queue written, not once

@@ -105,8 +105,9 @@ struct ws_pool {
     uint32_t free_count, warm_count, total, room;
 };
 
-/** For queues of `limit` messages of `message_max_bytes` payload. */
-void ws_pool_init(struct ws_pool *pool, uint32_t limit, uint32_t message_max_bytes);
+/** For queues of `limit` messages of `message_max_bytes` payload, or fewer of `longest_bytes`. */
+void ws_pool_init(struct ws_pool *pool, uint32_t limit, uint32_t message_max_bytes,
+                  uint32_t longest_bytes);
 /** After the last of its queues. */
 void ws_pool_free(struct ws_pool *pool);
 
@@ -129,8 +130,6 @@ struct ws_out {
 /** Returns false when memory ran out. */
 bool ws_out_init(struct ws_out *out, struct ws_pool *pool);
 void ws_out_free(struct ws_out *out);
-/** Room for messages of this length, at least two. False, and nothing changed: out of memory. */
-bool ws_out_raise(struct ws_out *out, uint32_t message_max_bytes);
 
 /** Makes sure there is a buffer; whoever writes at `base` without the calls below asks first. */
 void ws_out_hold(struct ws_out *out);
