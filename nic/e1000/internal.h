@@ -159,8 +159,18 @@ bool phy_loopback(const struct e1000 *nic);
 struct desc_ring {
     uint64_t base;
     uint32_t count, head, tail;
+    uint8_t *slots; /* after ring_map(): the ring where the host maps guest memory, else NULL */
 };
 bool ring_view(const struct e1000 *nic, uint32_t base_register, struct desc_ring *ring);
+void ring_map(const struct e1000 *nic, struct desc_ring *ring);
+/** Copies descriptors, or their first bytes, once; counts nothing. False: outside RAM. */
+bool ring_read(struct e1000 *nic, const struct desc_ring *ring, uint32_t index, void *to,
+               uint32_t bytes);
+/* The status byte of a mapped descriptor, written after everything else, whoever looks on. */
+static inline void slot_status_put(uint8_t *slot, uint8_t status)
+{
+    __atomic_store_n(slot + DESC_STATUS_AT, status, __ATOMIC_RELEASE);
+}
 static inline bool dma_enabled(const struct e1000 *nic)
 {
     return (pci_command(&nic->pci) & PCI_COMMAND_MASTER) != 0;
@@ -177,11 +187,12 @@ struct tx_piece {
     uint32_t bytes;
 };
 struct tx_report {
-    uint64_t gpa; /* of the status byte */
+    uint32_t index;
     uint8_t status;
 };
 /* Descriptors taken from the ring whose buffers have not been read yet. */
 struct tx_run {
+    const struct desc_ring *ring;
     uint32_t pieces, reports;
     bool reported, reported_now; /* any RS; any RS without IDE */
     struct tx_piece piece[TX_RUN_MAX];
@@ -208,8 +219,12 @@ bool rx_pending(const struct e1000 *nic);
 bool rx_filter_accepts(const struct e1000 *nic, const uint8_t *frame, uint32_t bytes);
 
 /* rx_checksum.c */
+struct rx_result { /* what a descriptor says of its frame beside the length */
+    uint8_t status, errors;
+    uint16_t checksum, special;
+};
 void rx_checksum_status(const struct e1000 *nic, const uint8_t *frame, uint32_t bytes,
-                        uint8_t *status, uint8_t *errors, uint16_t *checksum);
+                        struct rx_result *result);
 
 /* stats.c (§3.3) */
 void stat_add(struct e1000 *nic, uint32_t offset, uint32_t amount);

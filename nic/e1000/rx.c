@@ -11,8 +11,7 @@ struct image {
     uint32_t part_bytes[PARTS];
     uint32_t bytes;
     uint8_t trailer[TRAILER_MAX_BYTES];
-    uint8_t status, errors; /* of the last descriptor */
-    uint16_t checksum, special;
+    struct rx_result result; /* for the last descriptor */
 };
 
 /* Free descriptors chosen for one frame. */
@@ -73,23 +72,23 @@ static void image_make(const struct e1000 *nic, struct image *image, const uint8
     const uint32_t padding = bytes < ETH_MIN_BYTES ? ETH_MIN_BYTES - bytes : 0;
     uint32_t trailer_bytes = padding;
 
-    __builtin_memset(image->trailer, 0, sizeof image->trailer);
-    image->status = RXD_STATUS_DD | RXD_STATUS_EOP;
-    image->errors = 0;
-    image->checksum = image->special = 0;
-    rx_checksum_status(nic, frame, bytes, &image->status, &image->errors, &image->checksum);
+    image->result = (struct rx_result){.status = RXD_STATUS_DD | RXD_STATUS_EOP};
+    rx_checksum_status(nic, frame, bytes, &image->result);
     image->part[0] = frame;
     image->part_bytes[0] = bytes;
     image->part_bytes[1] = 0;
     if ((reg_get(nic, E1000_CTRL) & CTRL_VME) != 0 && bytes >= ETH_HEADER_BYTES + ETH_VLAN_BYTES &&
         be16_get(frame + ETH_TYPE_AT) == (reg_get(nic, E1000_VET) & 0xffff)) {
-        image->special = be16_get(frame + ETH_TYPE_AT + 2);
-        image->status |= RXD_STATUS_VP;
+        image->result.special = be16_get(frame + ETH_TYPE_AT + 2);
+        image->result.status |= RXD_STATUS_VP;
         image->part_bytes[0] = 2 * ETH_ADDRESS_BYTES;
         image->part[1] = frame + 2 * ETH_ADDRESS_BYTES + ETH_VLAN_BYTES;
         image->part_bytes[1] = bytes - 2 * ETH_ADDRESS_BYTES - ETH_VLAN_BYTES;
     }
+    if (padding > 0)
+        __builtin_memset(image->trailer, 0, padding);
     if ((reg_get(nic, E1000_RCTL) & RCTL_SECRC) == 0) {
+        le32_put(image->trailer + padding, 0);
         if (nic->config.real_fcs || (reg_get(nic, E1000_RCTL) & RCTL_SBP) != 0)
             le32_put(image->trailer + padding, ethernet_fcs_padded(frame, bytes, padding));
         trailer_bytes += ETH_FCS_BYTES;
@@ -132,25 +131,31 @@ static void image_write(struct e1000 *nic, const struct image *image, uint32_t a
         host->dma_written(host->context, gpa, bytes);
 }
 
-/* Data first, then the upper half of the descriptor, then its status: the guest polls DD. */
-static void descriptor_write(struct e1000 *nic, uint64_t gpa, uint32_t bytes, bool last,
-                             const struct image *image)
+/* Data first, then the upper half of the descriptor at head, then its status: the guest polls DD.
+ * The head moves on. */
+static void slot_write(struct e1000 *nic, struct desc_ring *ring, uint32_t bytes,
+                       const struct rx_result *result)
 {
-    const uint8_t status = last ? image->status : RXD_STATUS_DD;
-    uint8_t half[DESC_BYTES - RXD_LENGTH_AT] = {0};
+    const struct nic_host *host = &nic->host;
+    const uint64_t gpa = ring->base + (uint64_t)ring->head * DESC_BYTES + RXD_LENGTH_AT;
+    uint8_t half[DESC_BYTES - RXD_LENGTH_AT];
+    uint8_t *to =
+        ring->slots == NULL ? half : ring->slots + (size_t)ring->head * DESC_BYTES + RXD_LENGTH_AT;
 
-    le16_put(half, (uint16_t)bytes);
-    if (last) {
-        le16_put(half + (RXD_CHECKSUM_AT - RXD_LENGTH_AT), image->checksum);
-        half[RXD_ERRORS_AT - RXD_LENGTH_AT] = image->errors;
-        le16_put(half + (RXD_SPECIAL_AT - RXD_LENGTH_AT), image->special);
+    le16_put(to, (uint16_t)bytes);
+    le16_put(to + (RXD_CHECKSUM_AT - RXD_LENGTH_AT), result->checksum);
+    to[RXD_ERRORS_AT - RXD_LENGTH_AT] = result->errors;
+    le16_put(to + (RXD_SPECIAL_AT - RXD_LENGTH_AT), result->special);
+    if (ring->slots != NULL) {
+        slot_status_put(to - RXD_LENGTH_AT, result->status);
+        if (host->dma_written != NULL)
+            host->dma_written(host->context, gpa, sizeof half);
+    } else {
+        half[DESC_STATUS_AT - RXD_LENGTH_AT] = 0;
+        (void)host->dma_write(host->context, gpa, half, sizeof half);
+        (void)host->dma_write(host->context, gpa + (DESC_STATUS_AT - RXD_LENGTH_AT),
+                              &result->status, 1);
     }
-    (void)nic->host.dma_write(nic->host.context, gpa + RXD_LENGTH_AT, half, sizeof half);
-    (void)nic->host.dma_write(nic->host.context, gpa + DESC_STATUS_AT, &status, 1);
-}
-
-static void ring_step(struct desc_ring *ring)
-{
     ring->head = ring->head + 1 == ring->count ? 0 : ring->head + 1;
 }
 
@@ -158,8 +163,7 @@ static uint64_t buffer_read(struct e1000 *nic, const struct desc_ring *ring, uin
 {
     uint8_t raw[8]; /* read once; what a bad address gives is taken like any other (§13) */
 
-    if (!nic->host.dma_read(nic->host.context, ring->base + (uint64_t)index * DESC_BYTES, raw,
-                            sizeof raw))
+    if (!ring_read(nic, ring, index, raw, sizeof raw))
         nic->stats.rx_bad_ring++;
     return le64_get(raw);
 }
@@ -168,15 +172,14 @@ static uint64_t buffer_read(struct e1000 *nic, const struct desc_ring *ring, uin
  * each is met only once; 0 when nothing else is free. */
 static uint64_t first_buffer(struct e1000 *nic, struct desc_ring *ring)
 {
-    const struct image nothing = {.bytes = 0};
+    static const struct rx_result skipped = {.status = RXD_STATUS_DD};
 
     for (uint32_t left = ring_free(ring); left > 0; left--) {
         const uint64_t buffer = buffer_read(nic, ring, ring->head);
 
         if (buffer != 0)
             return buffer;
-        descriptor_write(nic, ring->base + (uint64_t)ring->head * DESC_BYTES, 0, false, &nothing);
-        ring_step(ring);
+        slot_write(nic, ring, 0, &skipped);
         reg_put(nic, E1000_RDH, ring->head);
     }
     return 0;
@@ -211,19 +214,18 @@ static int slots_choose(struct e1000 *nic, struct desc_ring *ring, uint32_t byte
 static void fill(struct e1000 *nic, struct desc_ring *ring, const struct slots *slots,
                  const struct image *image)
 {
+    static const struct rx_result more = {.status = RXD_STATUS_DD};
     const uint32_t size = buffer_bytes(nic);
     uint32_t at = 0;
 
     for (uint32_t i = 0; i < slots->count; i++) {
-        const uint64_t gpa = ring->base + (uint64_t)ring->head * DESC_BYTES;
         const uint32_t rest = image->bytes - at;
         const uint32_t bytes = slots->buffer[i] == 0 ? 0 : rest < size ? rest : size;
 
         if (bytes > 0)
             image_write(nic, image, at, slots->buffer[i], bytes);
         at += bytes;
-        descriptor_write(nic, gpa, bytes, i + 1 == slots->count, image);
-        ring_step(ring);
+        slot_write(nic, ring, bytes, i + 1 == slots->count ? &image->result : &more);
     }
     reg_put(nic, E1000_RDH, ring->head);
 }
@@ -256,6 +258,7 @@ static int deliver(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
     }
     if (ring.head == ring.tail)
         return E1000_ERR_NO_BUFFER;
+    ring_map(nic, &ring);
     image_make(nic, &image, frame, bytes);
     if (image.bytes > (uint64_t)(ring.count - 1) * buffer_bytes(nic)) {
         stat_add(nic, E1000_RNBC, 1); /* no refill ever makes room for it */

@@ -17,10 +17,44 @@ static uint32_t packet_limit(const struct e1000 *nic, uint8_t cmd, enum tx_kind 
                                                       : FRAME_LEGACY_MAX_BYTES;
 }
 
+static void written(const struct e1000 *nic, const struct desc_ring *ring, uint32_t first,
+                    uint32_t last)
+{
+    nic->host.dma_written(nic->host.context,
+                          ring->base + (uint64_t)first * DESC_BYTES + DESC_STATUS_AT,
+                          (last - first) * DESC_BYTES + 1);
+}
+
+/* Only the status byte is written (§7.2). */
+static void report_mapped(const struct e1000 *nic, const struct tx_run *run)
+{
+    const uint32_t first = run->report[0].index;
+    const uint32_t last = run->report[run->reports - 1].index;
+
+    for (uint32_t i = 0; i < run->reports; i++)
+        slot_status_put(run->ring->slots + (size_t)run->report[i].index * DESC_BYTES,
+                        run->report[i].status);
+    if (nic->host.dma_written == NULL)
+        return;
+    if (first <= last) {
+        written(nic, run->ring, first, last);
+    } else { /* around the end of the ring */
+        written(nic, run->ring, first, run->ring->count - 1);
+        written(nic, run->ring, 0, last);
+    }
+}
+
 static void report_all(struct e1000 *nic, struct tx_run *run)
 {
-    for (uint32_t i = 0; i < run->reports; i++)
-        (void)nic->host.dma_write(nic->host.context, run->report[i].gpa, &run->report[i].status, 1);
+    if (run->reports > 0 && run->ring->slots != NULL) {
+        report_mapped(nic, run);
+    } else {
+        for (uint32_t i = 0; i < run->reports; i++)
+            (void)nic->host.dma_write(
+                nic->host.context,
+                run->ring->base + (uint64_t)run->report[i].index * DESC_BYTES + DESC_STATUS_AT,
+                &run->report[i].status, 1);
+    }
     run->reports = 0;
 }
 
@@ -110,15 +144,15 @@ static void context_latch(struct e1000 *nic, const uint8_t *raw)
 }
 
 /* One descriptor. False: its packet is complete but the sink is full. */
-static bool take(struct e1000 *nic, struct tx_run *run, const uint8_t *raw, uint64_t gpa)
+static bool take(struct e1000 *nic, struct tx_run *run, const uint8_t *raw, uint32_t index)
 {
     struct tx_packet *packet = &nic->tx;
     const uint8_t cmd = raw[11];
     const uint8_t dtyp = raw[10] >> 4;
 
     if ((cmd & (TXD_CMD_RS | TXD_CMD_RPS)) != 0) { /* EC, LC and TU of STA read 0 */
-        run->report[run->reports++] = (struct tx_report){
-            gpa + DESC_STATUS_AT, (uint8_t)((raw[DESC_STATUS_AT] & 0xf0) | TXD_STATUS_DD)};
+        run->report[run->reports++] =
+            (struct tx_report){index, (uint8_t)((raw[DESC_STATUS_AT] & 0xf0) | TXD_STATUS_DD)};
         run->reported = true;
         run->reported_now |= (cmd & TXD_CMD_IDE) == 0;
     }
@@ -180,15 +214,14 @@ static uint32_t ring_drain(struct e1000 *nic, struct desc_ring *ring, struct tx_
 
     while (room && done < budget && ring->head != ring->tail) {
         const uint32_t count = fetch_count(ring, budget - done);
-        const uint64_t gpa = ring->base + (uint64_t)ring->head * DESC_BYTES;
 
         /* Outside RAM the filler is parsed like any descriptor (§13). */
-        if (!nic->host.dma_read(nic->host.context, gpa, raw, count * DESC_BYTES))
+        if (!ring_read(nic, ring, ring->head, raw, count * DESC_BYTES))
             nic->stats.tx_bad_ring++;
         for (uint32_t i = 0; i < count && room; i++) {
             if (run->pieces == TX_RUN_MAX || run->reports == TX_RUN_MAX)
                 settle(nic, run);
-            room = take(nic, run, raw + i * DESC_BYTES, gpa + i * DESC_BYTES);
+            room = take(nic, run, raw + i * DESC_BYTES, ring->head);
             ring->head = ring->head + 1 == ring->count ? 0 : ring->head + 1;
             done++;
         }
@@ -210,6 +243,8 @@ uint32_t tx_poll(struct e1000 *nic, uint32_t budget)
         nic->stats.tx_bad_ring++;
         return 0;
     }
+    ring_map(nic, &ring);
+    run.ring = &ring;
     run.pieces = run.reports = 0;
     run.reported = run.reported_now = false;
     const uint32_t done = ring_drain(nic, &ring, &run, budget);

@@ -45,7 +45,11 @@ enum abi_error {                         /* beside the ring_error values */
                  ABI_ERR_REFUSED = -102, /* the card's own queue does not take this frame */
 };
 
-enum abi_host { ABI_HOST_CALLBACKS, ABI_HOST_LINEAR };
+enum abi_host {
+    ABI_HOST_CALLBACKS,
+    ABI_HOST_LINEAR,
+    ABI_HOST_LINEAR_WRITTEN, /* the same, and env_dma_written() is called */
+};
 
 struct abi_constant {
     char name[ABI_NAME_BYTES];

@@ -27,9 +27,15 @@ static void written(void *context, uint64_t gpa, uint32_t bytes)
 static bool write_linear(void *context, uint64_t gpa, const void *from, uint32_t bytes)
 {
     struct card *card = context;
-    const bool inside = linear_write(&card->linear, gpa, from, bytes);
 
-    written(card, gpa, bytes);
+    return linear_write(&card->linear, gpa, from, bytes);
+}
+
+static bool write_linear_and_tell(void *context, uint64_t gpa, const void *from, uint32_t bytes)
+{
+    const bool inside = write_linear(context, gpa, from, bytes);
+
+    written(context, gpa, bytes);
     return inside;
 }
 
@@ -77,10 +83,13 @@ struct nic_host host_js(struct card *card, enum abi_host kind)
         .now_ns = now_ns,
     };
 
-    if (kind == ABI_HOST_LINEAR) {
+    if (kind != ABI_HOST_CALLBACKS) {
         host.dma_read = read_linear;
         host.dma_write = write_linear;
         host.dma_map = map_linear;
+    }
+    if (kind == ABI_HOST_LINEAR_WRITTEN) {
+        host.dma_write = write_linear_and_tell;
         host.dma_written = written;
     }
     return host;

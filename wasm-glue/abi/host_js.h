@@ -14,7 +14,7 @@ int32_t env_dma_read(struct card *card, uint32_t gpa_low, uint32_t gpa_high, voi
 ABI_IMPORT(dma_write)
 int32_t env_dma_write(struct card *card, uint32_t gpa_low, uint32_t gpa_high, const void *from,
                       uint32_t bytes);
-/* Linear host only: the card wrote guest memory itself. */
+/* ABI_HOST_LINEAR_WRITTEN only: the card wrote guest memory itself. */
 ABI_IMPORT(dma_written)
 void env_dma_written(struct card *card, uint32_t gpa_low, uint32_t gpa_high, uint32_t bytes);
 ABI_IMPORT(irq) void env_irq(struct card *card, int32_t level);

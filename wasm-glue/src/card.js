@@ -216,7 +216,8 @@ function openCard(instance, { model, mac, options, ringBytes, linear }, beforeOp
     rxAt: ring(c.RING_KIND_NET_RX),
   };
   beforeOpen?.(home);
-  const host = linear ? c.ABI_HOST_LINEAR : c.ABI_HOST_CALLBACKS;
+  const direct = linear?.written ? c.ABI_HOST_LINEAR_WRITTEN : c.ABI_HOST_LINEAR;
+  const host = linear ? direct : c.ABI_HOST_CALLBACKS;
   const ram = [linear?.guestBase ?? 0, linear?.guestSize ?? 0];
   const rings = [ringsAt, ringsBytes];
   check("nic_open", x.nic_open(at, model, macAt, optionsAt, ...rings, host, ...ram));
