@@ -231,55 +231,145 @@ static void the_window_is_scaled(void **state)
                "nat . 1+0 ack 2921 win 511");
 }
 
-/* Slow-start of the window: it doubles while the guest fills it in a round trip and the kernel
- * keeps up (tcp.h, dynamic right-sizing). */
-static void the_window_grows_with_use(void **state)
-{
+/* ---- the window under a guest that sends as much as it may ---- */
+
+enum {
+    STEP_US = 5000,
+    PATH_STEPS_MAX = 64, /* there and back */
+    SEGMENT_BYTES = 1460,
+};
+
+struct upload { /* a guest behind a long path: what it learns is a round trip old */
     struct world world;
+    struct {
+        uint32_t bytes, echo;
+    } up[PATH_STEPS_MAX]; /* arrives in each of the next steps */
+    struct {
+        uint32_t ack, edge, stamp;
+    } down[PATH_STEPS_MAX];
+    uint32_t step, seq, acked, edge, stamp;
+    uint32_t cwnd_bytes; /* grows by what is acknowledged: slow start */
+    uint32_t waited_steps, window_bytes;
+    bool timestamps;
+};
+
+static void upload_sends(struct upload *upload, uint32_t flags, uint32_t bytes, uint32_t echo)
+{
+    static const uint8_t payload[SEGMENT_BYTES];
     struct world_segment segment = {.guest_port = 4000,
                                     .remote_port = 80,
                                     .remote = {93, 184, 216, 34},
-                                    .flags = TCP_SYN,
+                                    .seq = upload->seq,
+                                    .ack = flags == TCP_ACK ? 78 : 0,
+                                    .flags = (uint8_t)flags,
                                     .window = 65535,
-                                    .options = {1, 3, 3, 7},
-                                    .options_bytes = 4};
-    struct world_segment got = {0};
-    static uint8_t payload[1460];
-    uint32_t edge = 0, most = 0;
+                                    .payload = payload,
+                                    .payload_bytes = bytes};
+
+    if (flags == TCP_SYN) {
+        memcpy(segment.options, "\1\3\3\7", 4);
+        segment.options_bytes = 4;
+    }
+    if (upload->timestamps) {
+        uint8_t *option = segment.options + segment.options_bytes;
+
+        memcpy(option, "\1\1\10\12", 4);
+        be32_put(option + 4, 1 + upload->step);
+        be32_put(option + 8, echo);
+        segment.options_bytes += 12;
+    }
+    world_guest_sends(&upload->world, &segment);
+    upload->seq += bytes + (flags == TCP_SYN);
+}
+
+static void upload_open(struct upload *upload, uint32_t rtt_us, bool timestamps)
+{
+    struct world_segment got;
+
+    *upload = (struct upload){.cwnd_bytes = 10 * SEGMENT_BYTES, .timestamps = timestamps};
+    world_open(&upload->world, 77, NULL);
+    upload_sends(upload, TCP_SYN, 0, 0);
+    world_flush(&upload->world);
+    upload->world.sockets[0].is_connected = true;
+    world_event(&upload->world, &upload->world.sockets[0], NAT_SOCKET_CONNECTED);
+    world_advance(&upload->world, rtt_us);
+    assert_true(world_guest_gets(&upload->world, &got));
+    upload->acked = got.ack;
+    upload->edge = got.ack + got.window;
+    upload->window_bytes = got.window;
+    upload->stamp = timestamps ? be32_get(got.options + 8) : 0; /* behind the MSS */
+    upload_sends(upload, TCP_ACK, 0, upload->stamp);
+    world_flush(&upload->world);
+}
+
+/* What left the guest half a round trip ago arrives, what it may send now leaves. */
+static void upload_step(struct upload *upload, uint32_t rtt_steps)
+{
+    const uint32_t now = upload->step % PATH_STEPS_MAX;
+    struct world_segment got;
+
+    if (upload->down[now].ack != 0) {
+        const uint32_t acked_bytes = upload->down[now].ack - upload->acked;
+        upload->cwnd_bytes += acked_bytes;
+        upload->acked = upload->down[now].ack;
+        upload->edge = upload->down[now].edge;
+        upload->stamp = upload->down[now].stamp;
+        upload->down[now].ack = 0;
+    }
+    const uint32_t flying_bytes = upload->seq - upload->acked;
+    uint32_t bytes = upload->cwnd_bytes > flying_bytes ? upload->cwnd_bytes - flying_bytes : 0;
+    if (bytes > upload->edge - upload->seq) {
+        bytes = upload->edge - upload->seq;
+        upload->waited_steps++;
+    }
+    for (; bytes >= SEGMENT_BYTES; bytes -= SEGMENT_BYTES)
+        upload_sends(upload, TCP_ACK, SEGMENT_BYTES, upload->stamp);
+    world_room(&upload->world, &upload->world.sockets[0], 16 << 20);
+    world_flush(&upload->world);
+    while (world_guest_gets(&upload->world, &got)) {
+        const uint32_t back = (upload->step + rtt_steps) % PATH_STEPS_MAX;
+
+        upload->window_bytes = (uint32_t)got.window << 7;
+        upload->down[back].ack = got.ack;
+        upload->down[back].edge = got.ack + upload->window_bytes;
+        upload->down[back].stamp = upload->timestamps ? be32_get(got.options + 4) : 0;
+    }
+    upload->step++;
+    world_advance(&upload->world, STEP_US);
+}
+
+/* Issue "the NAT": one flow fills 500 Mbit/s at 50 ms. The window is ahead of a guest in slow
+ * start all the way up to config->tcp_window_max_bytes. */
+static void a_guest_in_slow_start_never_waits_for_the_window(void **state)
+{
+    static struct upload upload;
 
     (void)state;
-    world_open(&world, 77, NULL);
-    world_guest_sends(&world, &segment);
-    world_flush(&world);
-    world.sockets[0].is_connected = true;
-    world_event(&world, &world.sockets[0], NAT_SOCKET_CONNECTED);
-    world_advance(&world, 50000); /* the round trip */
-    segment = (struct world_segment){.guest_port = 4000,
-                                     .remote_port = 80,
-                                     .remote = {93, 184, 216, 34},
-                                     .seq = 1,
-                                     .ack = 78,
-                                     .flags = TCP_ACK,
-                                     .window = 65535,
-                                     .payload = payload};
-    world_guest_gets(&world, &got);
-    edge = got.ack + got.window;
-    for (int round = 0; round < 20; round++) { /* all the window allows, once per round trip */
-        world_room(&world, &world.sockets[0], 16 << 20);
-        while (edge - segment.seq >= sizeof payload && world.sent_count < WORLD_FRAMES) {
-            segment.payload_bytes = sizeof payload;
-            world_guest_sends(&world, &segment);
-            segment.seq += sizeof payload;
+    for (int timestamps = 0; timestamps < 2; timestamps++) {
+        upload_open(&upload, 50000, timestamps);
+        while (upload.cwnd_bytes < 1 << 20) {
+            upload_step(&upload, 50000 / STEP_US);
+            assert_int_equal(upload.waited_steps, 0);
+            assert_in_range(upload.step, 0, 200);
         }
-        world_flush(&world);
-        while (world_guest_gets(&world, &got)) {
-            edge = got.ack + ((uint32_t)got.window << 7);
-            most = edge - got.ack > most ? edge - got.ack : most;
-        }
-        world_advance(&world, 50000);
+        for (int i = 0; i < 100; i++)
+            upload_step(&upload, 50000 / STEP_US);
+        assert_in_range(upload.window_bytes, (4 << 20) - 128, 4 << 20);
+        world_close(&upload.world);
     }
-    assert_in_range(most, (4 << 20) - 128, 4 << 20);
-    world_close(&world);
+}
+
+/* ... also when the path became longer since the handshake: data segments tell. */
+static void the_window_follows_a_path_that_became_longer(void **state)
+{
+    static struct upload upload;
+
+    (void)state;
+    upload_open(&upload, 5000, true);
+    for (int i = 0; i < 1000; i++)
+        upload_step(&upload, 200000 / STEP_US);
+    assert_in_range(upload.window_bytes, (4 << 20) - 128, 4 << 20);
+    world_close(&upload.world);
 }
 
 int main(void)
@@ -305,7 +395,8 @@ int main(void)
         cmocka_unit_test(paws_refuses_old_timestamps),
         cmocka_unit_test(the_echo_is_of_the_oldest_unacknowledged),
         cmocka_unit_test(the_window_is_scaled),
-        cmocka_unit_test(the_window_grows_with_use),
+        cmocka_unit_test(a_guest_in_slow_start_never_waits_for_the_window),
+        cmocka_unit_test(the_window_follows_a_path_that_became_longer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,10 +26,10 @@
  *   The guest's SYN is answered when the kernel's connect() is: a refusal becomes RST, silence
  *   stays silence until the time-out, and data is never accepted for nobody.
  *
- *   Windows. The one we advertise starts at 64 KiB and doubles while the guest fills it within a
- *   round trip and the kernel takes all of it (dynamic right-sizing), up to
- *   config->tcp_window_max_bytes; while the kernel refuses data it does not move at all. The one
- *   towards the guest is the guest's, under a congestion window: the tunnel is reliable, but the
+ *   Windows. The one we advertise starts at 64 KiB and grows with what the guest sends in a round
+ *   trip, ahead of a guest in slow start, while the kernel takes all of it (dynamic right-sizing),
+ *   up to config->tcp_window_max_bytes; while the kernel refuses data it does not move at all. The
+ * one towards the guest is the guest's, under a congestion window: the tunnel is reliable, but the
  *   frames' path is not - a receive ring overflows in bursts, and a bridge may drop. It starts at
  *   64 KiB, since nothing is between us and the guest that could collapse under that, doubles per
  *   round trip, and after a loss becomes what the guest was measured to take in a round trip and a
@@ -178,10 +178,12 @@ struct tcp_flow {
      * about to be: gathered_bytes of it lie in frames of this batch, the rest in the pool. */
     uint32_t rcv_nxt, rcv_edge, rcv_acked, host_nxt;
     uint32_t guest_fin_seq;
-    uint32_t rcv_space; /* the window we are ready to offer */
-    uint32_t round_seq; /* right-sizing: RCV.NXT at the start of this round trip */
+    uint32_t rcv_space;   /* the window we are ready to offer */
+    uint32_t round_seq;   /* right-sizing: RCV.NXT at the start of this round trip */
+    uint32_t round_bytes; /* what came in the one before */
     uint64_t round_at_us;
-    uint32_t rcv_rtt_us; /* as the receiver sees it; 0: unknown */
+    uint32_t round_rtt_us; /* least echo in this one; UINT32_MAX: none */
+    uint32_t rcv_rtt_us;   /* ... in the last that had one; 0: below a millisecond, or none */
     uint32_t gathered_first, gathered_last, gathered_bytes;
     uint32_t block_first, block_last, block_count; /* pool, sorted by sequence */
     uint32_t sack_recent; /* a sequence number in the block the guest sent last out of order */
@@ -337,6 +339,8 @@ uint32_t tcp_reassembly_ranges(const struct nat_tcp *tcp, const struct tcp_flow 
 /** Takes acceptable payload: gathers it if it is next, else keeps it in the pool. */
 void tcp_host_take(struct nat_tcp *tcp, struct tcp_flow *flow, uint32_t sequence,
                    const uint8_t *data, uint32_t bytes);
+/** Takes the round trip from the echo of a data segment. */
+void tcp_host_rtt(struct nat_tcp *tcp, struct tcp_flow *flow, uint32_t echo);
 /** Hands over what is in order. Returns false when the flow ended (the socket broke). */
 bool tcp_host_deliver(struct nat_tcp *tcp, struct tcp_flow *flow);
 /** The window to advertise now; moves rcv_edge, never to the left. */

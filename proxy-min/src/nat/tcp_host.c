@@ -113,26 +113,52 @@ static void spill(struct nat_tcp *tcp, struct tcp_flow *flow)
     flow->gathered_first = flow->gathered_last = flow->gathered_bytes = 0;
 }
 
-/* Dynamic right-sizing: a guest that sends more than half of the window within one round trip is
- * limited by it. */
+/* RFC 7323 §4.1: the echo of a data segment tells the round trip to a guest that only sends, where
+ * nothing of ours is acknowledged. The least of a round: the guest may wait before it sends. */
+void tcp_host_rtt(struct nat_tcp *tcp, struct tcp_flow *flow, uint32_t echo)
+{
+    const uint32_t sample_ms = tcp_output_clock_ms(tcp) - echo;
+
+    if (sample_ms <= TCP_RTO_MAX_US / 1000 && sample_ms * 1000 < flow->round_rtt_us)
+        flow->round_rtt_us = sample_ms * 1000;
+}
+
+static uint32_t receive_rtt_us(const struct tcp_flow *flow)
+{
+    if (flow->rcv_rtt_us != 0)
+        return flow->rcv_rtt_us;
+    return flow->srtt_us != 0 ? flow->srtt_us : TCP_RTO_MIN_US;
+}
+
+/* Dynamic right-sizing. A window offered now is filled a round trip later, by a guest that may
+ * double what it sends with each: so it leaves room for what comes if growth goes on as seen in
+ * the round trip that ends here, twice over. */
 static void right_size(struct nat_tcp *tcp, struct tcp_flow *flow)
 {
-    const uint64_t now_us = tcp->nat->now_us;
-    const uint32_t rtt_us = flow->srtt_us != 0 ? flow->srtt_us : TCP_RTO_MIN_US;
+    const uint64_t elapsed_us = tcp->nat->now_us - flow->round_at_us;
+    const uint32_t got_bytes = flow->host_nxt - flow->round_seq;
+    const uint32_t rtt_us = receive_rtt_us(flow);
     uint32_t most_bytes = tcp->nat->config->tcp_window_max_bytes;
 
-    if (now_us - flow->round_at_us < rtt_us)
+    if (elapsed_us < rtt_us)
         return;
     if (!flow->scaled || most_bytes < TCP_WINDOW_INITIAL)
         most_bytes = TCP_WINDOW_INITIAL;
-    if (!flow->host_full && flow->host_nxt - flow->round_seq > flow->rcv_space / 2 &&
-        now_us - flow->round_at_us < 4 * (uint64_t)rtt_us &&
+    const uint32_t more_bytes = got_bytes > flow->round_bytes ? got_bytes - flow->round_bytes : 0;
+    const uint64_t ahead_bytes =
+        2 * (uint64_t)(more_bytes < got_bytes / 2 ? more_bytes : got_bytes / 2);
+    const uint64_t wanted_bytes = 2 * (got_bytes + ahead_bytes);
+    if (!flow->host_full && wanted_bytes > flow->rcv_space && elapsed_us < 4 * (uint64_t)rtt_us &&
         tcp->block_count < tcp->block_max / 2) {
-        flow->rcv_space = flow->rcv_space < most_bytes / 2 ? 2 * flow->rcv_space : most_bytes;
+        flow->rcv_space = wanted_bytes < most_bytes ? (uint32_t)wanted_bytes : most_bytes;
         flow->host_slow = false;
     }
+    if (flow->round_rtt_us != UINT32_MAX)
+        flow->rcv_rtt_us = flow->round_rtt_us;
+    flow->round_rtt_us = UINT32_MAX;
+    flow->round_bytes = got_bytes;
     flow->round_seq = flow->host_nxt;
-    flow->round_at_us = now_us;
+    flow->round_at_us = tcp->nat->now_us;
 }
 
 static void host_refused(struct tcp_flow *flow)
@@ -274,6 +300,7 @@ static void connected(struct nat_tcp *tcp, struct tcp_flow *flow)
     flow->rto_us = TCP_RTO_INITIAL_US;
     flow->round_seq = flow->host_nxt;
     flow->round_at_us = tcp->nat->now_us;
+    flow->round_rtt_us = UINT32_MAX;
     tcp_timer_set(tcp, flow, TCP_TIMER_SEND, 0);
     flow->syn_ack_due = true;
 }

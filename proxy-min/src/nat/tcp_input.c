@@ -255,7 +255,6 @@ static bool input_syn_received(struct nat_tcp *tcp, struct tcp_flow *flow,
     if (flow->rtt_timing)
         tcp_rtt_sample(flow, tcp->nat->now_us - flow->rtt_at_us);
     flow->rtt_timing = false;
-    flow->rcv_rtt_us = flow->srtt_us;
     flow->cwnd = TCP_SEND_INITIAL_SEGMENTS * (uint32_t)flow->mss;
     if (flow->cwnd < TCP_SEND_INITIAL_BYTES)
         flow->cwnd = TCP_SEND_INITIAL_BYTES;
@@ -325,6 +324,8 @@ static void synchronized_input(struct nat_tcp *tcp, struct tcp_flow *flow,
         return;
     flow->heard_at_us = tcp->nat->now_us;
     note_timestamp(tcp, flow, segment, seq);
+    if (flow->timestamps && segment->options.has_timestamp && segment->payload_bytes > 0)
+        tcp_host_rtt(tcp, flow, segment->options.timestamp_echo);
     if (!tcp_ack_input(tcp, flow, segment)) {
         challenge(tcp, flow);
         return;
