@@ -12,23 +12,6 @@
 #define GATEWAY_REPLY                                                                              \
     "525400123456 020000000001 0806 0001080006040002 020000000001 0a000202 525400123456 "
 
-static int open_unleased(void **state)
-{
-    struct nat_world *world = calloc(1, sizeof *world);
-
-    world_init(world);
-    world_start(world);
-    *state = world;
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    world_close(*state);
-    free(*state);
-    return 0;
-}
-
 /* §5.1: the worked reply, byte for byte. */
 static void the_gateway_answers_for_its_address(void **state)
 {
@@ -223,21 +206,20 @@ static void a_full_queue_loses_the_reply_and_nothing_else(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_unleased, close_world)
     const struct CMUnitTest tests[] = {
-        TEST(the_gateway_answers_for_its_address),
-        TEST(nobody_else_is_answered_for),
-        TEST(the_guests_own_address_is_not_answered_for),
-        TEST(duplicate_address_detection_is_not_sabotaged),
-        TEST(an_announcement_moves_the_guest),
-        TEST(a_guest_without_dhcp_is_served_when_it_sends),
-        TEST(a_second_mac_is_refused),
-        TEST(a_short_arp_frame_is_dropped),
-        TEST(other_arp_is_dropped),
-        TEST(a_reply_is_not_answered),
-        TEST(frames_for_other_machines_are_dropped),
-        TEST(other_ethernet_types_are_dropped),
-        TEST(a_full_queue_loses_the_reply_and_nothing_else),
+        WORLD_TEST_UNLEASED(the_gateway_answers_for_its_address),
+        WORLD_TEST_UNLEASED(nobody_else_is_answered_for),
+        WORLD_TEST_UNLEASED(the_guests_own_address_is_not_answered_for),
+        WORLD_TEST_UNLEASED(duplicate_address_detection_is_not_sabotaged),
+        WORLD_TEST_UNLEASED(an_announcement_moves_the_guest),
+        WORLD_TEST_UNLEASED(a_guest_without_dhcp_is_served_when_it_sends),
+        WORLD_TEST_UNLEASED(a_second_mac_is_refused),
+        WORLD_TEST_UNLEASED(a_short_arp_frame_is_dropped),
+        WORLD_TEST_UNLEASED(other_arp_is_dropped),
+        WORLD_TEST_UNLEASED(a_reply_is_not_answered),
+        WORLD_TEST_UNLEASED(frames_for_other_machines_are_dropped),
+        WORLD_TEST_UNLEASED(other_ethernet_types_are_dropped),
+        WORLD_TEST_UNLEASED(a_full_queue_loses_the_reply_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

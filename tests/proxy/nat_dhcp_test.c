@@ -18,23 +18,6 @@ static const uint8_t zero[4];
 #define ASK_10_0_2_15 "32040a00020f"
 #define SERVER_IS_US  "36040a000202"
 
-static int open_unleased(void **state)
-{
-    struct nat_world *world = calloc(1, sizeof *world);
-
-    world_init(world);
-    world_start(world);
-    *state = world;
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    world_close(*state);
-    free(*state);
-    return 0;
-}
-
 /* A client message with xid 3903f326 and the broadcast flag; `options` begin with the cookie. */
 static uint32_t build(uint8_t *message, const uint8_t *ciaddr, const char *options)
 {
@@ -319,16 +302,15 @@ static void foreign_headers_are_refused(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_unleased, close_world)
     const struct CMUnitTest tests[] = {
-        TEST(an_offer_has_the_worked_bytes),
-        TEST(a_request_for_the_lease_is_acknowledged),
-        TEST(a_renewal_by_ciaddr_is_acknowledged),
-        TEST(a_request_for_another_address_is_refused),
-        TEST(a_request_to_another_server_is_left_alone),
-        TEST(an_inform_gets_no_lease),
-        TEST(a_release_frees_the_lease),
-        TEST(flags_are_echoed),
+        WORLD_TEST_UNLEASED(an_offer_has_the_worked_bytes),
+        WORLD_TEST_UNLEASED(a_request_for_the_lease_is_acknowledged),
+        WORLD_TEST_UNLEASED(a_renewal_by_ciaddr_is_acknowledged),
+        WORLD_TEST_UNLEASED(a_request_for_another_address_is_refused),
+        WORLD_TEST_UNLEASED(a_request_to_another_server_is_left_alone),
+        WORLD_TEST_UNLEASED(an_inform_gets_no_lease),
+        WORLD_TEST_UNLEASED(a_release_frees_the_lease),
+        WORLD_TEST_UNLEASED(flags_are_echoed),
         cmocka_unit_test(another_mtu_is_announced),
         cmocka_unit_test(a_message_cut_anywhere_is_safe),
         cmocka_unit_test(odd_options_are_survived),

@@ -1,5 +1,5 @@
 /* l2-proxy.md §5.4: DNS over TCP to the gateway (RFC 7766). */
-#include "nat_world.h"
+#include "dns_guest.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,9 +7,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define EXAMPLE "076578616d706c6503636f6d00 "
-#define QUERY_A "1234 0100 0001 0000 0000 0000 " EXAMPLE "0001 0001"
 
 enum { GUEST_PORT = 40000, GUEST_ISN = 1000 };
 
@@ -26,8 +23,8 @@ static struct world_segment segment(const struct client *client, uint8_t flags)
     struct world_segment out = {
         .remote_port = 53,
         .guest_port = GUEST_PORT,
-        .sequence = client->sequence,
-        .acknowledgment = client->acknowledgment,
+        .seq = client->sequence,
+        .ack = client->acknowledgment,
         .flags = flags,
         .window = 65535,
     };
@@ -46,14 +43,14 @@ static void receive(struct client *client)
 
         while (world_next_tcp(&client->world, &in)) {
             client->reset |= (in.flags & TCP_RST) != 0;
-            if (in.sequence != client->acknowledgment)
+            if (in.seq != client->acknowledgment)
                 continue;
-            assert_true(in.bytes <= sizeof client->received - client->received_bytes);
-            memcpy(client->received + client->received_bytes, in.data, in.bytes);
-            client->received_bytes += in.bytes;
-            client->acknowledgment += in.bytes + ((in.flags & TCP_FIN) != 0);
+            assert_true(in.payload_bytes <= sizeof client->received - client->received_bytes);
+            memcpy(client->received + client->received_bytes, in.payload, in.payload_bytes);
+            client->received_bytes += in.payload_bytes;
+            client->acknowledgment += in.payload_bytes + ((in.flags & TCP_FIN) != 0);
             client->ended |= (in.flags & TCP_FIN) != 0;
-            any |= in.bytes != 0 || (in.flags & TCP_FIN) != 0;
+            any |= in.payload_bytes != 0 || (in.flags & TCP_FIN) != 0;
         }
         if (!any)
             return;
@@ -67,8 +64,8 @@ static void send_bytes(struct client *client, const uint8_t *data, uint32_t byte
 {
     struct world_segment out = segment(client, TCP_ACK | TCP_PSH);
 
-    out.data = data;
-    out.bytes = bytes;
+    out.payload = data;
+    out.payload_bytes = bytes;
     world_send_tcp(&client->world, &out);
     client->sequence += bytes;
     receive(client);
@@ -97,7 +94,7 @@ static int open_connected(void **state)
     assert_true(world_next_tcp(&client->world, &in));
     assert_int_equal(in.flags & (TCP_SYN | TCP_ACK | TCP_RST), TCP_SYN | TCP_ACK);
     client->sequence++;
-    client->acknowledgment = in.sequence + 1;
+    client->acknowledgment = in.seq + 1;
     const struct world_segment ack = segment(client, TCP_ACK);
 
     world_send_tcp(&client->world, &ack);
@@ -117,11 +114,7 @@ static int close_client(void **state)
 
 static void answer_last(struct client *client, const char *hex)
 {
-    struct nat_world *world = &client->world;
-
-    assert_true(world->query_count != 0);
-    world_answer_hex(world, world->queries[(world->query_count - 1) % WORLD_QUERIES_MAX].handle,
-                     hex);
+    world_answer_hex(&client->world, dns_last_query(&client->world)->handle, hex);
     receive(client);
 }
 

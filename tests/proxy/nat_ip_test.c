@@ -8,22 +8,6 @@
 
 #include <cmocka.h>
 
-static int open_leased(void **state)
-{
-    struct nat_world *world = calloc(1, sizeof *world);
-
-    world_open(world);
-    *state = world;
-    return 0;
-}
-
-static int close_world(void **state)
-{
-    world_close(*state);
-    free(*state);
-    return 0;
-}
-
 /* A UDP datagram to the world's server as one frame; the payload counts up. */
 static uint32_t udp_frame(struct nat_world *world, uint8_t *frame, uint32_t data_bytes)
 {
@@ -344,8 +328,8 @@ static void frames_fit_what_the_client_takes(void **state)
     uint8_t data[1024] = {0};
     uint32_t payload_bytes = 0;
 
-    assert_int_equal(nat_frame_limit(world->nat, 9000), 1500);
-    assert_int_equal(nat_frame_limit(world->nat, 600), 586);
+    assert_int_equal(world_limit(world, 9000), 1500);
+    assert_int_equal(world_limit(world, 600), 586);
     world_send_udp(world, 5000, world_server, 1234, "x", 1);
     world_remote_sends(world, world_socket_to(world, world_server, 1234), data, sizeof data);
     for (const struct world_frame *frame; (frame = world_next(world)) != NULL;) {
@@ -357,23 +341,22 @@ static void frames_fit_what_the_client_takes(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, open_leased, close_world)
     const struct CMUnitTest tests[] = {
-        TEST(a_frame_cut_anywhere_is_dropped),
-        TEST(padding_is_ignored),
-        TEST(a_bad_header_checksum_is_dropped),
-        TEST(options_are_skipped),
-        TEST(lengths_that_lie_are_dropped),
-        TEST(other_sources_are_dropped),
-        TEST(other_protocols_are_dropped),
-        TEST(fragments_make_a_datagram_in_any_order),
-        TEST(a_duplicate_fragment_is_harmless),
-        TEST(overlapping_fragments_are_refused),
-        TEST(a_datagram_cannot_outgrow_its_bounds),
-        TEST(nothing_may_lie_behind_the_last_fragment),
-        TEST(the_oldest_of_seventeen_datagrams_is_lost),
-        TEST(an_incomplete_datagram_is_forgotten_after_30_seconds),
-        TEST(frames_fit_what_the_client_takes),
+        WORLD_TEST(a_frame_cut_anywhere_is_dropped),
+        WORLD_TEST(padding_is_ignored),
+        WORLD_TEST(a_bad_header_checksum_is_dropped),
+        WORLD_TEST(options_are_skipped),
+        WORLD_TEST(lengths_that_lie_are_dropped),
+        WORLD_TEST(other_sources_are_dropped),
+        WORLD_TEST(other_protocols_are_dropped),
+        WORLD_TEST(fragments_make_a_datagram_in_any_order),
+        WORLD_TEST(a_duplicate_fragment_is_harmless),
+        WORLD_TEST(overlapping_fragments_are_refused),
+        WORLD_TEST(a_datagram_cannot_outgrow_its_bounds),
+        WORLD_TEST(nothing_may_lie_behind_the_last_fragment),
+        WORLD_TEST(the_oldest_of_seventeen_datagrams_is_lost),
+        WORLD_TEST(an_incomplete_datagram_is_forgotten_after_30_seconds),
+        WORLD_TEST(frames_fit_what_the_client_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,7 @@
  * A small guest TCP talks to the NAT over a bad wire in virtual time. Everything is drawn from a
  * seed; a failure prints it. TCP_SEED=n runs one, TCP_RUNS=n that many.
  */
-#include "tcp_world.h"
+#include "tcp_script.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -48,7 +48,7 @@ struct guest {
 };
 
 struct exchange {
-    struct world world;
+    struct nat_world world;
     struct plan plan;
     struct guest guest;
     struct wire up, down;
@@ -220,7 +220,7 @@ static void guest_emit(struct exchange *x, uint8_t flags, uint32_t seq, uint32_t
         segment.ack = guest->rcv_nxt;
     }
     for (uint32_t i = 0; i < bytes; i++)
-        payload[i] = world_pattern(seq + i - (guest->isn + 1));
+        payload[i] = tcp_pattern(seq + i - (guest->isn + 1));
     segment.payload = payload;
     segment.payload_bytes = bytes;
     guest_options(x, &segment);
@@ -263,7 +263,7 @@ static void guest_takes_data(struct exchange *x, const struct world_segment *seg
         if ((int32_t)(seq - guest->rcv_nxt) < 0 || (int32_t)(seq - room_edge) >= 0)
             continue;
         CHECK(x, offset < x->plan.down_bytes);
-        CHECK(x, segment->payload[i] == world_pattern(offset));
+        CHECK(x, segment->payload[i] == tcp_pattern(offset));
         guest->have[offset] = 1;
     }
     while (guest->rcv_nxt - base < x->plan.down_bytes && guest->have[guest->rcv_nxt - base])
@@ -391,19 +391,17 @@ static void host_runs(struct exchange *x)
     struct world_socket *socket = &x->world.sockets[0];
     static uint8_t data[30000];
 
-    if (!socket->is_open)
+    if (!socket->open)
         return;
-    if (!socket->is_connected) {
+    if (!socket->connected) {
         if (percent(x, 10)) {
-            socket->is_connected = true;
-            world_event(&x->world, socket, NAT_SOCKET_CONNECTED | NAT_SOCKET_WRITABLE);
+            world_connected(&x->world, socket);
         }
         return;
     }
     if (x->plan.remote_breaks_at != 0 && x->remote_sent + 1 >= x->plan.remote_breaks_at) {
-        socket->error = socket->broken = ECONNRESET;
         x->remote_broke = true;
-        world_event(&x->world, socket, NAT_SOCKET_FAILED);
+        world_socket_fails(&x->world, socket, ECONNRESET);
         return;
     }
     if (x->remote_sent < x->plan.down_bytes && percent(x, 30)) {
@@ -412,24 +410,23 @@ static void host_runs(struct exchange *x)
         bytes = bytes > x->plan.down_bytes - x->remote_sent ? x->plan.down_bytes - x->remote_sent
                                                             : bytes;
         for (uint32_t i = 0; i < bytes; i++)
-            data[i] = world_pattern(x->remote_sent + i);
+            data[i] = tcp_pattern(x->remote_sent + i);
         x->remote_sent += bytes;
         world_remote_sends(&x->world, socket, data, bytes);
     }
     if (x->remote_sent == x->plan.down_bytes && !x->remote_closed && percent(x, 5)) {
         x->remote_closed = true;
-        socket->in_eof = true;
-        world_event(&x->world, socket, NAT_SOCKET_READABLE);
+        world_remote_closes(&x->world, socket);
     }
     if (!x->plan.host_reads_slowly)
-        world_room(&x->world, socket, 1 << 20);
+        world_socket_room(&x->world, socket, 1 << 20);
     else if (percent(x, 5))
-        world_room(&x->world, socket, draw(x, 20000));
+        world_socket_room(&x->world, socket, draw(x, 20000));
 }
 
 static void step(struct exchange *x)
 {
-    struct world *world = &x->world;
+    struct nat_world *world = &x->world;
     struct wire_frame *frame;
     struct world_segment segment;
 
@@ -437,13 +434,13 @@ static void step(struct exchange *x)
     world_queue(world, x->plan.queue_is_tight ? draw(x, 8) : 1000);
     host_runs(x);
     for (uint32_t batch = 0; (frame = wire_take(x, &x->up)) != NULL; batch++) {
-        world_guest_sends(world, &frame->segment);
+        world_batch_tcp(world, &frame->segment);
         free(frame);
         if (percent(x, 30))
             world_flush(world);
     }
     world_flush(world);
-    while (world_guest_gets(world, &segment))
+    while (world_next_tcp(world, &segment))
         wire_put(x, &x->down, &segment);
     while ((frame = wire_take(x, &x->down)) != NULL) {
         guest_gets(x, &frame->segment);
@@ -456,7 +453,7 @@ static bool is_complete(const struct exchange *x)
 {
     const struct world_socket *socket = &x->world.sockets[0];
 
-    return x->guest.fin_acked && x->guest.fin_seen && socket->was_closed;
+    return x->guest.fin_acked && x->guest.fin_seen && socket->closed;
 }
 
 static void run(uint64_t seed)
@@ -468,25 +465,25 @@ static void run(uint64_t seed)
     x->seed = seed;
     x->random = seed * 0x9e3779b97f4a7c15u + 1;
     make_plan(x);
-    world_open(&x->world, draw(x, UINT32_MAX), NULL);
+    tcp_world_open(&x->world, draw(x, UINT32_MAX), NULL);
     x->guest.isn = percent(x, 30) ? UINT32_MAX - draw(x, 10000) : draw(x, UINT32_MAX);
     x->guest.have = calloc(1, x->plan.down_bytes + 1);
     assert_non_null(x->guest.have);
 
     const struct world_socket *socket = &x->world.sockets[0];
-    while (!is_complete(x) && !x->guest.is_reset && !socket->was_reset) {
+    while (!is_complete(x) && !x->guest.is_reset && !socket->reset) {
         CHECK(x, ++ms < LIMIT_MS); /* no stall */
         step(x);
     }
     const bool is_reset_expected = x->remote_broke || x->plan.guest_resets_at != 0;
     CHECK(x, is_complete(x) || is_reset_expected);
-    CHECK(x, socket->out_bytes <= x->plan.up_bytes);
-    for (uint32_t i = 0; i < socket->out_bytes; i++)
-        CHECK(x, socket->out[i] == world_pattern(i));
+    CHECK(x, socket->out.bytes <= x->plan.up_bytes);
+    for (uint32_t i = 0; i < socket->out.bytes; i++)
+        CHECK(x, socket->out.data[i] == tcp_pattern(i));
     if (is_complete(x)) {
-        CHECK(x, socket->out_bytes == x->plan.up_bytes);
+        CHECK(x, socket->out.bytes == x->plan.up_bytes);
         CHECK(x, x->guest.rcv_nxt - x->guest.nat_isn - 2 == x->plan.down_bytes);
-        CHECK(x, socket->in_at == socket->in_bytes);
+        CHECK(x, socket->in.at == socket->in.bytes);
     }
     /* What is left ends by itself: time-wait, or the keepalive of a guest that went away. */
     x->plan.queue_is_tight = false;
@@ -498,7 +495,7 @@ static void run(uint64_t seed)
         CHECK(x, ms < 7200);
         world_advance(&x->world, 1000000);
         world_queue(&x->world, 1000);
-        while (world_guest_gets(&x->world, &segment)) {
+        while (world_next_tcp(&x->world, &segment)) {
         }
     }
     wire_clear(&x->down);

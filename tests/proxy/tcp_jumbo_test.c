@@ -1,6 +1,6 @@
 /* tcp_jumbo_test.c - TCP on a LAN of long frames, and with clients that take shorter ones
  * (spec/l2-extensions.md §1, §4). */
-#include "tcp_world.h"
+#include "tcp_script.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* tcp_open_test.c - how a flow begins, or does not (spec/l2-proxy.md §6.1, §6.2; RFC 9293). */
-#include "tcp_world.h"
+#include "tcp_script.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,31 +7,21 @@
 
 #include <cmocka.h>
 
-static void assert_next_tcp(struct world *world, const char *hex)
+static void assert_next_tcp(struct nat_world *world, const char *hex)
 {
     uint8_t wanted[64];
-    uint32_t bytes = 0;
+    const uint32_t bytes = world_hex(hex, wanted, sizeof wanted);
+    const struct world_packet packet = world_next_ipv4(world);
 
-    for (const char *at = hex; *at != '\0'; at++) {
-        const char digits[] = "0123456789abcdef";
-        if (*at == ' ')
-            continue;
-        wanted[bytes++] =
-            (uint8_t)((strchr(digits, at[0]) - digits) << 4 | (strchr(digits, at[1]) - digits));
-        at++;
-    }
-    assert_int_equal(world->frame_count, 1);
-    assert_int_equal(world->frame_lengths[world->frame_first],
-                     ETH_HEADER_BYTES + IPV4_HEADER_BYTES + bytes);
-    assert_memory_equal(world->frames + (size_t)world->frame_first * world->frame_bytes +
-                            ETH_HEADER_BYTES + IPV4_HEADER_BYTES,
-                        wanted, bytes);
+    assert_int_equal(packet.bytes, bytes);
+    assert_memory_equal(packet.payload, wanted, bytes);
+    world_expect_nothing(world);
 }
 
 /* §6.2: SYN-ACK example, remote 93.184.216.34:80, our ISN 0x10000000, SYN 0x01020304. */
 static void the_worked_syn_ack_with_mss(void **state)
 {
-    struct world world;
+    struct nat_world world;
     const struct world_segment syn = {.guest_port = 49152,
                                       .remote_port = 80,
                                       .remote = {93, 184, 216, 34},
@@ -40,12 +30,10 @@ static void the_worked_syn_ack_with_mss(void **state)
                                       .window = 65535};
 
     (void)state;
-    world_open(&world, 0x10000000, NULL);
-    world_guest_sends(&world, &syn);
-    world_flush(&world);
-    assert_int_equal(world.frame_count, 0);
-    world.sockets[0].is_connected = true;
-    world_event(&world, &world.sockets[0], NAT_SOCKET_CONNECTED);
+    tcp_world_open(&world, 0x10000000, NULL);
+    world_send_tcp(&world, &syn);
+    world_expect_nothing(&world);
+    world_connected(&world, &world.sockets[0]);
     assert_next_tcp(&world, "0050 c000 10000000 01020305 6012 ffff 81d5 0000 020405b4");
     world_close(&world);
 }
@@ -53,7 +41,7 @@ static void the_worked_syn_ack_with_mss(void **state)
 /* §6.1: RST for a refused SYN, from 10.0.2.15:49152 to 192.168.1.1:80. */
 static void the_worked_rst_of_a_refused_syn(void **state)
 {
-    struct world world;
+    struct nat_world world;
     const struct world_segment syn = {.guest_port = 49152,
                                       .remote_port = 80,
                                       .remote = {192, 168, 1, 1},
@@ -62,12 +50,11 @@ static void the_worked_rst_of_a_refused_syn(void **state)
                                       .window = 65535};
 
     (void)state;
-    world_open(&world, 0x10000000, NULL);
-    world_guest_sends(&world, &syn);
-    world_flush(&world);
+    tcp_world_open(&world, 0x10000000, NULL);
+    world_send_tcp(&world, &syn);
     assert_next_tcp(&world, "0050 c000 00000000 01020305 5014 0000 1dc1 0000");
     assert_int_equal(world.metrics.policy_denied_total, 1);
-    assert_int_equal(world.connects, 0);
+    assert_int_equal(world.socket_count, 0);
     world_close(&world);
 }
 
@@ -222,27 +209,24 @@ static void a_repetition_that_waits_does_no_harm(void **state)
 /* gvisor-tap-vsock#127: many SYN → RST health checks must not break later connections. */
 static void a_hundred_health_checks_leave_nothing(void **state)
 {
-    struct world world;
+    struct nat_world world;
     struct world_segment segment = {
         .remote_port = 80, .remote = {93, 184, 216, 34}, .window = 65535};
 
     (void)state;
-    world_open(&world, 1, NULL);
+    tcp_world_open(&world, 1, NULL);
     for (uint16_t i = 0; i < 200; i++) {
         segment.guest_port = (uint16_t)(1000 + i);
         segment.seq = i;
         segment.flags = TCP_SYN;
-        world_guest_sends(&world, &segment);
-        world_flush(&world);
-        world.sockets[0].is_connected = true;
-        world_event(&world, &world.sockets[0], NAT_SOCKET_CONNECTED);
+        world_send_tcp(&world, &segment);
+        world_connected(&world, &world.sockets[i]);
         assert_int_equal(world.metrics.tcp_conns_active, 1);
         segment.flags = TCP_RST;
         segment.seq++;
-        world_guest_sends(&world, &segment);
-        world_flush(&world);
+        world_send_tcp(&world, &segment);
         assert_int_equal(world.metrics.tcp_conns_active, 0);
-        assert_true(world.sockets[0].was_reset);
+        assert_true(world.sockets[i].reset);
     }
     world_close(&world);
 }

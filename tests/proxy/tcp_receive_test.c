@@ -1,5 +1,5 @@
 /* tcp_receive_test.c - from the guest to the host (spec/l2-proxy.md §6.2; RFC 9293, 5961, 7323). */
-#include "tcp_world.h"
+#include "tcp_script.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -240,7 +240,7 @@ enum {
 };
 
 struct upload { /* a guest behind a long path: what it learns is a round trip old */
-    struct world world;
+    struct nat_world world;
     struct {
         uint32_t bytes, echo;
     } up[PATH_STEPS_MAX]; /* arrives in each of the next steps */
@@ -278,7 +278,7 @@ static void upload_sends(struct upload *upload, uint32_t flags, uint32_t bytes, 
         be32_put(option + 8, echo);
         segment.options_bytes += 12;
     }
-    world_guest_sends(&upload->world, &segment);
+    world_batch_tcp(&upload->world, &segment);
     upload->seq += bytes + (flags == TCP_SYN);
 }
 
@@ -287,13 +287,12 @@ static void upload_open(struct upload *upload, uint32_t rtt_us, bool timestamps)
     struct world_segment got;
 
     *upload = (struct upload){.cwnd_bytes = 10 * SEGMENT_BYTES, .timestamps = timestamps};
-    world_open(&upload->world, 77, NULL);
+    tcp_world_open(&upload->world, 77, NULL);
     upload_sends(upload, TCP_SYN, 0, 0);
     world_flush(&upload->world);
-    upload->world.sockets[0].is_connected = true;
-    world_event(&upload->world, &upload->world.sockets[0], NAT_SOCKET_CONNECTED);
+    world_connected(&upload->world, &upload->world.sockets[0]);
     world_advance(&upload->world, rtt_us);
-    assert_true(world_guest_gets(&upload->world, &got));
+    assert_true(world_next_tcp(&upload->world, &got));
     upload->acked = got.ack;
     upload->edge = got.ack + got.window;
     upload->window_bytes = got.window;
@@ -324,9 +323,9 @@ static void upload_step(struct upload *upload, uint32_t rtt_steps)
     }
     for (; bytes >= SEGMENT_BYTES; bytes -= SEGMENT_BYTES)
         upload_sends(upload, TCP_ACK, SEGMENT_BYTES, upload->stamp);
-    world_room(&upload->world, &upload->world.sockets[0], 16 << 20);
+    world_socket_room(&upload->world, &upload->world.sockets[0], 16 << 20);
     world_flush(&upload->world);
-    while (world_guest_gets(&upload->world, &got)) {
+    while (world_next_tcp(&upload->world, &got)) {
         const uint32_t back = (upload->step + rtt_steps) % PATH_STEPS_MAX;
 
         upload->window_bytes = (uint32_t)got.window << 7;

@@ -1,4 +1,4 @@
-#include "tcp_world.h"
+#include "tcp_script.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -10,11 +10,11 @@
 
 #include <cmocka.h>
 
-enum { GUEST_PORT = 49152, REMOTE_PORT = 80, TOKENS = 32 };
+enum { GUEST_PORT = 49152, REMOTE_PORT = 80, TOKENS = 32, PAYLOAD_MAX = 65536 };
 
 struct script {
-    struct world world;
-    uint32_t guest_isn;
+    struct nat_world world;
+    uint32_t guest_isn, nat_isn;
     struct world_socket *socket; /* the last one opened */
     size_t remote_bytes;         /* sent so far */
     const char *line;
@@ -23,10 +23,27 @@ struct script {
     char text[256];
 };
 
+uint8_t tcp_pattern(uint32_t offset)
+{
+    return (uint8_t)(offset * 31 + (offset >> 8) * 7 + (offset >> 16));
+}
+
+void tcp_world_open(struct nat_world *world, uint32_t nat_isn,
+                    void (*configure)(struct nat_config *))
+{
+    world_init(world);
+    world->random_stands = true;
+    world->random_state = nat_isn;
+    world->send_room = 1 << 20;
+    if (configure != NULL)
+        configure(&world->config);
+    world_start(world);
+}
+
 static void broken(const struct script *script, const char *why)
 {
     fail_msg("\"%s\": %s (isn %08" PRIx32 "/%08" PRIx32 ")", script->line, why, script->guest_isn,
-             script->world.nat_isn);
+             script->nat_isn);
 }
 
 static void want(const struct script *script, const char *what, uint32_t got, uint32_t wanted)
@@ -107,8 +124,8 @@ static void parse_sacks(struct script *script, struct world_segment *segment, ui
 /* The options in the one order and padding that the NAT uses; any order does for the guest. */
 static struct wanted parse_segment(struct script *script, bool from_guest)
 {
-    const uint32_t own = from_guest ? script->guest_isn : script->world.nat_isn;
-    const uint32_t other = from_guest ? script->world.nat_isn : script->guest_isn;
+    const uint32_t own = from_guest ? script->guest_isn : script->nat_isn;
+    const uint32_t other = from_guest ? script->nat_isn : script->guest_isn;
     struct wanted wanted = {.segment = {.guest_port = GUEST_PORT,
                                         .remote_port = REMOTE_PORT,
                                         .remote = {93, 184, 216, 34},
@@ -169,14 +186,14 @@ static struct wanted parse_segment(struct script *script, bool from_guest)
 /* Stream offsets start behind the SYN. */
 static void do_guest(struct script *script)
 {
-    static uint8_t payload[WORLD_PAYLOAD_MAX];
+    static uint8_t payload[PAYLOAD_MAX];
     struct wanted wanted = parse_segment(script, true);
     const uint32_t syn = (wanted.segment.flags & TCP_SYN) != 0;
 
     for (uint32_t i = 0; i < wanted.segment.payload_bytes; i++)
-        payload[i] = world_pattern(wanted.segment.seq + syn + i - (script->guest_isn + 1));
+        payload[i] = tcp_pattern(wanted.segment.seq + syn + i - (script->guest_isn + 1));
     wanted.segment.payload = payload;
-    world_guest_sends(&script->world, &wanted.segment);
+    world_batch_tcp(&script->world, &wanted.segment);
 }
 
 static void do_fill(struct script *script)
@@ -204,11 +221,10 @@ static void do_nat(struct script *script)
     struct wanted wanted = parse_segment(script, false);
     struct world_segment got;
 
-    if (!world_guest_gets(&script->world, &got))
+    if (!world_next_tcp(&script->world, &got))
         broken(script, "no frame");
     want(script, "flags", got.flags, wanted.segment.flags);
-    want(script, "seq", got.seq - script->world.nat_isn,
-         wanted.segment.seq - script->world.nat_isn);
+    want(script, "seq", got.seq - script->nat_isn, wanted.segment.seq - script->nat_isn);
     want(script, "len", got.payload_bytes, wanted.segment.payload_bytes);
     want(script, "port", got.guest_port, wanted.segment.guest_port);
     if (wanted.ack)
@@ -224,21 +240,22 @@ static void do_nat(struct script *script)
     }
     for (uint32_t i = 0; i < got.payload_bytes; i++)
         want(script, "payload byte", got.payload[i],
-             world_pattern(got.seq + i - (script->world.nat_isn + 1)));
+             tcp_pattern(got.seq + i - (script->nat_isn + 1)));
 }
 
 /* ---- host and remote as text ---- */
 
 static struct world_socket *newest(struct script *script)
 {
-    for (int i = WORLD_SOCKETS - 1; i >= 0; i--) {
-        if (script->world.sockets[i].is_open)
-            script->socket = &script->world.sockets[i];
-    }
-    if (script->world.connects == 0)
+    struct nat_world *world = &script->world;
+
+    if (world->socket_count == 0)
         broken(script, "no socket");
+    for (uint32_t i = world->socket_count; i-- > 0;)
+        if (world->sockets[i].open)
+            script->socket = &world->sockets[i];
     if (script->socket == NULL)
-        script->socket = &script->world.sockets[0]; /* opened and closed already */
+        script->socket = &world->sockets[0]; /* opened and closed already */
     return script->socket;
 }
 
@@ -246,31 +263,31 @@ static void host_got(struct script *script)
 {
     const struct world_socket *socket = script->socket;
 
-    want(script, "bytes the host got", (uint32_t)socket->out_bytes, number(script));
-    for (uint32_t i = 0; i < socket->out_bytes; i++)
-        want(script, "byte the host got", socket->out[i], world_pattern(i));
+    want(script, "bytes the host got", (uint32_t)socket->out.bytes, number(script));
+    for (uint32_t i = 0; i < socket->out.bytes; i++)
+        want(script, "byte the host got", socket->out.data[i], tcp_pattern(i));
 }
 
 static void do_host(struct script *script)
 {
-    if (script->world.connects > 0)
+    if (script->world.socket_count > 0)
         newest(script);
     if (next_is(script, "opens"))
-        want(script, "connects", script->world.connects, number(script));
+        want(script, "connects", script->world.socket_count, number(script));
     else if (next_is(script, "got"))
         host_got(script);
     else if (next_is(script, "shut"))
-        want(script, "shut", script->socket->is_shut, 1);
+        want(script, "shut", script->socket->write_closed, 1);
     else if (next_is(script, "closed"))
-        want(script, "closed", script->socket->was_closed, 1);
+        want(script, "closed", script->socket->closed, 1);
     else if (next_is(script, "reset"))
-        want(script, "reset", script->socket->was_reset, 1);
+        want(script, "reset", script->socket->reset, 1);
     else if (next_is(script, "waiting"))
-        want(script, "open and not shut", script->socket->is_open && !script->socket->is_shut, 1);
+        want(script, "open and not shut", script->socket->open && !script->socket->write_closed, 1);
     else if (next_is(script, "consumed"))
-        want(script, "consumed", (uint32_t)script->socket->in_at, number(script));
+        want(script, "consumed", (uint32_t)script->socket->consumed, number(script));
     else if (next_is(script, "room"))
-        world_room(&script->world, script->socket, number(script));
+        world_socket_room(&script->world, script->socket, number(script));
     else
         broken(script, "unknown");
 }
@@ -284,15 +301,14 @@ static void do_remote(struct script *script)
         uint8_t *data = malloc(bytes);
 
         for (uint32_t i = 0; i < bytes; i++)
-            data[i] = world_pattern((uint32_t)script->remote_bytes + i);
+            data[i] = tcp_pattern((uint32_t)script->remote_bytes + i);
         world_remote_sends(&script->world, socket, data, bytes);
         script->remote_bytes += bytes;
         free(data);
     } else if (next_is(script, "closes")) {
-        socket->in_eof = true;
-        world_event(&script->world, socket, NAT_SOCKET_READABLE);
+        world_remote_closes(&script->world, socket);
     } else if (next_is(script, "breaks")) {
-        socket->error = socket->broken = ECONNRESET;
+        socket->error = ECONNRESET;
         world_event(&script->world, socket, NAT_SOCKET_FAILED | NAT_SOCKET_READABLE);
     } else {
         broken(script, "unknown");
@@ -355,14 +371,13 @@ static void do_line(struct script *script, const char *line)
         do_nat(script);
     } else if (next_is(script, "silence")) {
         struct world_segment got;
-        if (world_guest_gets(&script->world, &got))
+        if (world_next_tcp(&script->world, &got))
             want(script, "flags of a frame to the guest", got.flags, 0);
     } else if (next_is(script, "connects")) {
-        newest(script)->is_connected = true;
-        world_event(&script->world, script->socket, NAT_SOCKET_CONNECTED | NAT_SOCKET_WRITABLE);
+        world_connected(&script->world, newest(script));
     } else if (next_is(script, "refuses")) {
-        newest(script)->error = script->at < script->tokens ? (int)number(script) : ECONNREFUSED;
-        world_event(&script->world, script->socket, NAT_SOCKET_FAILED);
+        world_socket_fails(&script->world, newest(script),
+                           script->at < script->tokens ? (int)number(script) : ECONNREFUSED);
     } else if (next_is(script, "host")) {
         do_host(script);
     } else if (next_is(script, "remote")) {
@@ -388,8 +403,9 @@ void tcp_script_with(void (*configure)(struct nat_config *), const char *const *
         struct script *script = calloc(1, sizeof *script);
 
         assert_non_null(script);
-        world_open(&script->world, isns[i][1], configure);
         script->guest_isn = isns[i][0];
+        script->nat_isn = isns[i][1];
+        tcp_world_open(&script->world, script->nat_isn, configure);
         for (const char *const *line = lines; *line != NULL; line++)
             do_line(script, *line);
         world_close(&script->world);

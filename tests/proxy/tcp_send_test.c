@@ -1,6 +1,6 @@
 /* tcp_send_test.c - from the host to the guest, and the end of a flow (spec/l2-proxy.md §6.2;
  * RFC 9293, 5681, 6298, 6582, 6675, 1122). */
-#include "tcp_world.h"
+#include "tcp_script.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -8,25 +8,34 @@
 #ifndef SUPPORT_NAT_WORLD_H
 #define SUPPORT_NAT_WORLD_H
 
+#include "world_frame.h"
+
 #include "nat/nat.h"
-#include "nic/packet.h"
 #include "policy/policy.h"
 
-enum { WORLD_FRAMES_MAX = 65536, WORLD_SOCKETS_MAX = 2048, WORLD_QUERIES_MAX = 64 };
+enum {
+    WORLD_FRAMES_MAX = 65536,
+    WORLD_SOCKETS_MAX = 2048,
+    WORLD_QUERIES_MAX = 64,
+    WORLD_BATCH_MAX = 4096,
+};
 
 struct world_frame {
     uint8_t *data;
     uint32_t bytes;
 };
 
-/* A growing run of bytes; UDP: datagrams, each with a 4-byte length before it. */
+/* A growing run of bytes, [at, bytes) not taken yet; UDP: datagrams, each with a 4-byte length
+ * before it. */
 struct world_bytes {
     uint8_t *data;
-    size_t bytes, room;
+    size_t at, bytes, room;
 };
 
 struct world_socket {
-    bool open, tcp, connected, reset, write_closed;
+    bool open, tcp, connected, write_closed;
+    bool closed, reset; /* how the NAT closed it */
+    bool send_refused;  /* it wanted more room than there was */
     uint32_t cookie;
     struct nat_endpoint remote;
     struct world_bytes in;  /* what the remote sent and the NAT has not consumed */
@@ -55,11 +64,14 @@ struct nat_world {
     struct world_frame *frames; /* all that went to the guest */
     uint32_t frame_count, frame_read;
     uint32_t frame_room; /* places left in the outbound queue; UINT32_MAX: no end */
+    bool frames_refused;
+    uint32_t frame_max_bytes; /* what the client takes */
     uint8_t **reserved;
     uint32_t reserved_count, reserved_bytes;
 
     struct world_socket *sockets;
     uint32_t socket_count;
+    uint32_t send_room; /* what a new socket takes at first; UINT32_MAX: all */
     int connect_result; /* what tcp_connect and udp_connect answer if negative */
     int udp_send_result;
 
@@ -67,22 +79,19 @@ struct nat_world {
     uint32_t query_count;
     int query_result;
 
-    uint8_t *batch[256]; /* frames that stay in place until world_flush() */
+    uint8_t *batch[WORLD_BATCH_MAX]; /* frames that stay in place until world_flush() */
     uint32_t batch_count;
     uint64_t random_state;
+    bool random_stands; /* random() answers random_state, each time */
     uint16_t next_ip_id;
 };
-
-extern const uint8_t world_guest_mac[6];   /* 52:54:00:12:34:56 */
-extern const uint8_t world_gateway_mac[6]; /* 02:00:00:00:00:01 */
-extern const uint8_t world_guest[4];       /* 10.0.2.15 */
-extern const uint8_t world_gateway[4];     /* 10.0.2.2 */
-extern const uint8_t world_server[4];      /* 93.184.216.34 */
 
 /** Defaults of l2-proxy.md §2; the NAT itself is opened by world_start(). */
 void world_init(struct nat_world *world);
 void world_start(struct nat_world *world);
-/** init, start, and the guest has announced its address. */
+/** … and the guest has announced its address. */
+void world_start_leased(struct nat_world *world);
+/** init and start_leased. */
 void world_open(struct nat_world *world);
 void world_close(struct nat_world *world);
 
@@ -111,20 +120,8 @@ void world_send_ipv4(struct nat_world *world, const uint8_t *destination, uint8_
 void world_send_udp(struct nat_world *world, uint16_t from, const uint8_t *to, uint16_t port,
                     const void *data, uint32_t bytes);
 
-struct world_segment {
-    uint8_t remote[4]; /* the other end: destination when sent, source when received */
-    uint16_t remote_port, guest_port;
-    uint32_t sequence, acknowledgment;
-    uint8_t flags;
-    uint16_t window;
-    const uint8_t *options;
-    uint32_t options_bytes;
-    const uint8_t *data;
-    uint32_t bytes;
-};
-
-uint32_t world_build_tcp(struct nat_world *world, uint8_t *frame,
-                         const struct world_segment *segment);
+/** One segment of a batch, as world_input_batched(). */
+void world_batch_tcp(struct nat_world *world, const struct world_segment *segment);
 void world_send_tcp(struct nat_world *world, const struct world_segment *segment);
 
 /* ---- the guest receives ---- */
@@ -136,6 +133,7 @@ void world_skip_frames(struct nat_world *world);
 void world_expect_hex(struct nat_world *world, const char *hex);
 
 struct world_packet {
+    const uint8_t *mac; /* the frame's destination */
     uint8_t source[4], destination[4];
     uint8_t protocol, ttl;
     uint16_t id, fragment;
@@ -143,12 +141,12 @@ struct world_packet {
     uint32_t bytes;
 };
 
-/** The next frame must be IPv4 to the guest with a good header checksum. */
+/** The next frame must be IPv4. Lengths and checksums of every frame were judged as it left. */
 struct world_packet world_next_ipv4(struct nat_world *world);
-/** … and UDP with a good checksum, from `source`:`port`; the payload. */
+/** … and UDP from `source`:`port`; the payload. */
 const uint8_t *world_expect_udp(struct nat_world *world, const uint8_t *source, uint16_t port,
                                 uint16_t guest_port, uint32_t *bytes);
-/** Parses the next frame if it is TCP with good checksums; false when there is no frame. */
+/** The next frame must be TCP; false when there is no frame. Its payload is borrowed. */
 bool world_next_tcp(struct nat_world *world, struct world_segment *segment);
 
 /* ---- the world's sockets ---- */
@@ -164,8 +162,15 @@ void world_socket_fails(struct nat_world *world, struct world_socket *socket, in
 void world_remote_sends(struct nat_world *world, struct world_socket *socket, const void *data,
                         uint32_t bytes);
 void world_remote_closes(struct nat_world *world, struct world_socket *socket);
+/** The host takes `bytes` more of a stream; WRITABLE follows if it refused some. */
+void world_socket_room(struct nat_world *world, struct world_socket *socket, uint32_t bytes);
+/** The outbound queue takes `frames` more; nat_writable() follows if it refused some. */
+void world_queue(struct nat_world *world, uint32_t frames);
+/** The client announces its frame limit; the LAN's MTU from now on. */
+uint32_t world_limit(struct nat_world *world, uint32_t frame_max_bytes);
 /** Takes the oldest datagram the NAT sent; its bytes or -1. */
 int32_t world_take_datagram(struct world_socket *socket, uint8_t *data, uint32_t room);
+void world_expect_datagram(struct world_socket *socket, const char *text);
 
 /* ---- the resolver ---- */
 
@@ -173,5 +178,18 @@ void world_answer_hex(struct nat_world *world, uint32_t handle, const char *hex)
 
 /** Decodes hex, blanks ignored; the number of bytes. */
 uint32_t world_hex(const char *hex, uint8_t *to, uint32_t room);
+
+/* ---- cmocka: *state is the world ---- */
+
+int world_setup_leased(void **state);   /* world_open() */
+int world_setup_unleased(void **state); /* started; the guest has said nothing yet */
+int world_setup_later(void **state);    /* world_init(): the test configures and starts it */
+int world_teardown(void **state);
+
+#define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, world_setup_leased, world_teardown)
+#define WORLD_TEST_UNLEASED(name)                                                                  \
+    cmocka_unit_test_setup_teardown(name, world_setup_unleased, world_teardown)
+#define WORLD_TEST_LATER(name)                                                                     \
+    cmocka_unit_test_setup_teardown(name, world_setup_later, world_teardown)
 
 #endif
