@@ -1,5 +1,5 @@
 /*
- * tunnel_fuzz.c - what a peer can send: l2-tunnel.md §4 to §6, l2-extensions.md §1, §2.
+ * tunnel_fuzz.c - what a peer can send: l2-tunnel.md §4 to §6, l2-extensions.md §1, §2, §6.
  *
  * Input    byte 0: options; then messages, each { length u8, length high u8, bytes }, between
  *          which byte-sized steps send frames and move the clock.
@@ -12,6 +12,7 @@
 
 #include "tunnel/batch.h"
 #include "tunnel/client.h"
+#include "tunnel/super.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
@@ -26,7 +27,7 @@ static void must(bool holds)
 
 static void decode_alone(const uint8_t *wire, size_t bytes)
 {
-    static const struct l2t_limits limits = {600, 100, 900};
+    static const struct l2t_limits limits = {600, 100, 900, 600};
     struct l2t_message message;
     struct l2t_batch_reader reader;
     struct l2t_hello hello;
@@ -47,6 +48,11 @@ static void decode_alone(const uint8_t *wire, size_t bytes)
     l2t_error_parse(message.payload, message.payload_bytes);
     if (l2t_hello_parse(&hello, message.payload, message.payload_bytes) == 0)
         must(l2t_hello_encode(again, sizeof again, &hello) > 0);
+    struct l2t_super super;
+    if (l2t_super_parse(&super, message.payload, message.payload_bytes, 600) == 0) {
+        must(super.gso_bytes != 0 && super.frame_bytes <= 600);
+        must(l2t_super_headers(super.frame, super.frame_bytes) <= super.frame_bytes);
+    }
     const int32_t frames = l2t_batch_open(&reader, message.payload, message.payload_bytes, 600);
     for (int32_t i = 0; i < frames; i++) {
         uint32_t frame_bytes;
@@ -78,6 +84,7 @@ static void send_all(struct l2t_client *client, const struct l2t_limits *limits)
     struct l2t_limits wide = *limits;
 
     wide.message_max_bytes = 1u << 20; /* the peer's, which may be anything */
+    wide.super_max_bytes = wide.frame_max_bytes;
     while ((wire = l2t_client_outbound(client, &bytes)) != NULL) {
         must(l2t_decode(&message, wire, bytes, &wide) == 0);
         if (message.type == L2T_BATCH) {
@@ -86,6 +93,10 @@ static void send_all(struct l2t_client *client, const struct l2t_limits *limits)
             must(l2t_batch_open(&reader, message.payload, message.payload_bytes,
                                 limits->frame_max_bytes) > 1);
             must(bytes <= l2t_client_peer(client)->message_max_bytes);
+        }
+        if (message.type == L2T_SUPER) {
+            must(bytes <= l2t_client_peer(client)->message_max_bytes);
+            must(message.payload_bytes - 2 <= l2t_client_peer(client)->frame_max_bytes);
         }
         l2t_client_outbound_done(client);
     }
@@ -105,6 +116,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         .error_interval_ms = data[0] & 2 ? 100 : 0,
         .random_seed = data[0],
         .base_protocol_only = (data[0] & 4) != 0,
+        .super_frames = (data[0] & 16) != 0,
     };
     const size_t memory_bytes = l2t_client_bytes(QUEUED_MAX, &options);
     void *memory = malloc(memory_bytes);
@@ -122,6 +134,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         now_ms += act;
         if (act & 1)
             l2t_client_send(client, frame, (uint32_t)length * 3 % 601);
+        if ((act & 16) && l2t_client_super_begin(client, (uint32_t)length * 3 % 601, 100) != NULL)
+            l2t_client_send_end(client);
         if (act & 2)
             l2t_client_tick(client, now_ms);
         if (act & 4)

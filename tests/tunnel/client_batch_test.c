@@ -169,7 +169,7 @@ static void batches_carry_every_frame_once_and_in_order(void **state)
         const uint8_t *wire = l2t_client_outbound(t.client, &got);
         struct l2t_message message;
         struct l2t_batch_reader reader = {0};
-        const struct l2t_limits limits = {2048, 256, 600};
+        const struct l2t_limits limits = {2048, 256, 600, 0};
 
         if (wire == NULL) {
             assert_int_equal(in, out);

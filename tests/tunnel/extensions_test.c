@@ -273,14 +273,15 @@ static void what_is_written_is_read(void **state)
 /* Texts for ERROR and logs where l2-tunnel.md §4.1 has none. */
 static void extension_errors_have_texts(void **state)
 {
-    static const struct l2t_limits limits = {2048, 256, 4096};
+    static const struct l2t_limits limits = {2048, 256, 4096, 0};
     static const uint8_t wire[] = {0xa2, 0x03, 0x11, 0x00};
     static const struct {
         int error;
         const char *text;
     } rows[] = {{L2T_ERR_HELLO, "malformed hello"},
                 {L2T_ERR_HELLO_AGAIN, "second hello"},
-                {L2T_ERR_BATCH, "malformed batch"}};
+                {L2T_ERR_BATCH, "malformed batch"},
+                {L2T_ERR_SUPER, "malformed super-frame"}};
     char text[L2T_TEXT_BYTES];
 
     (void)state;

@@ -3,6 +3,7 @@
 #include "internal.h"
 #include "queue.h"
 #include "tunnel/batch.h"
+#include "tunnel/super.h"
 
 enum {
     EVENTS_MAX = 8,      /* one call makes two at most; fetched before the next feed */
@@ -26,6 +27,7 @@ struct l2t_client {
 
     struct l2t_outbound out; /* handed out, not yet done */
     bool out_is_hello;
+    bool begun_super;
     uint8_t hello[HELLO_ROOM_BYTES];
     uint32_t hello_bytes; /* 0: sent, or none to send */
     bool peer_known;
@@ -37,6 +39,7 @@ struct l2t_client {
     uint16_t close_code;
     const uint8_t *frame; /* of a FRAME message not yet fetched */
     uint32_t frame_bytes;
+    uint16_t frame_gso_bytes;
     struct l2t_batch_reader batch;
 
     struct ping pings[L2T_PINGS_REMEMBERED];
@@ -51,17 +54,28 @@ struct l2t_client {
     uint64_t error_ms; /* of the last throttled event */
 };
 
+static uint32_t super_message_bytes(const struct l2t_limits *limits)
+{
+    return L2T_HEADER_BYTES + L2T_SUPER_HEAD_BYTES + limits->super_max_bytes;
+}
+
 /* Fills in defaults; false when an option is out of range (§9.1). */
 static bool options_settle(struct l2t_options *options)
 {
     struct l2t_limits *limits = &options->limits;
 
+    if (options->base_protocol_only)
+        options->super_frames = false;
     if (limits->frame_max_bytes == 0)
-        limits->frame_max_bytes = L2T_FRAME_MAX_DEFAULT;
+        limits->frame_max_bytes =
+            options->super_frames ? L2T_FRAME_MAX_JUMBO : L2T_FRAME_MAX_DEFAULT;
+    limits->super_max_bytes = options->super_frames ? limits->frame_max_bytes : 0;
     if (limits->control_max_bytes == 0)
         limits->control_max_bytes = L2T_CONTROL_MAX_DEFAULT;
     if (limits->message_max_bytes == 0)
         limits->message_max_bytes = L2T_BATCH_MESSAGE_MAX;
+    if (options->super_frames && limits->message_max_bytes < super_message_bytes(limits))
+        limits->message_max_bytes = super_message_bytes(limits); /* tag 2 is for any message */
     if (options->base_protocol_only)
         limits->message_max_bytes = 0; /* the codec then takes BATCH for an unknown type */
     return limits->frame_max_bytes < LIMIT_MAX && limits->control_max_bytes < LIMIT_MAX &&
@@ -95,7 +109,8 @@ static void hello_prepare(struct l2t_client *client)
 {
     struct l2t_hello hello = l2t_hello_default();
 
-    hello.flags = L2T_HELLO_BATCH;
+    hello.flags =
+        client->options.super_frames ? L2T_HELLO_BATCH | L2T_HELLO_SUPER : L2T_HELLO_BATCH;
     hello.frame_max_bytes = client->options.limits.frame_max_bytes;
     hello.message_max_bytes = client->options.limits.message_max_bytes;
     const int64_t bytes = l2t_hello_encode(client->hello, sizeof client->hello, &hello);
@@ -243,6 +258,18 @@ static uint32_t frame_out_max(const struct l2t_client *client)
                                                                     : own;
 }
 
+static uint8_t *frame_begin(struct l2t_client *client, enum l2t_type type, uint32_t payload_bytes)
+{
+    uint8_t *room = l2t_queue_begin(&client->queue, type, payload_bytes);
+
+    client->begun_super = false;
+    if (room == NULL) {
+        client->stats.tx_refused_full++;
+        fail(client, L2T_REASON_QUEUE_OVERFLOW, 0, 0);
+    }
+    return room;
+}
+
 uint8_t *l2t_client_send_begin(struct l2t_client *client, uint32_t frame_bytes)
 {
     if (client->state != L2T_CONNECTING && client->state != L2T_OPEN) {
@@ -254,12 +281,33 @@ uint8_t *l2t_client_send_begin(struct l2t_client *client, uint32_t frame_bytes)
         fail(client, L2T_REASON_FRAME_TOO_LARGE, 0, 0);
         return NULL;
     }
-    uint8_t *room = l2t_queue_begin(&client->queue, L2T_FRAME, frame_bytes);
-    if (room == NULL) {
-        client->stats.tx_refused_full++;
-        fail(client, L2T_REASON_QUEUE_OVERFLOW, 0, 0);
-    }
-    return room;
+    return frame_begin(client, L2T_FRAME, frame_bytes);
+}
+
+uint32_t l2t_client_super_max(const struct l2t_client *client)
+{
+    const bool announced = client->peer_known && (client->peer.flags & L2T_HELLO_SUPER) != 0 &&
+                           client->peer.message_max_bytes > L2T_HEADER_BYTES + L2T_SUPER_HEAD_BYTES;
+
+    if (!announced || client->options.limits.super_max_bytes == 0 || client->state != L2T_OPEN)
+        return 0;
+    const uint32_t frame_max = frame_out_max(client);
+    const uint32_t message_max =
+        client->peer.message_max_bytes - L2T_HEADER_BYTES - L2T_SUPER_HEAD_BYTES;
+
+    return frame_max < message_max ? frame_max : message_max;
+}
+
+uint8_t *l2t_client_super_begin(struct l2t_client *client, uint32_t frame_bytes, uint16_t gso_bytes)
+{
+    if (frame_bytes == 0 || frame_bytes > l2t_client_super_max(client))
+        return NULL;
+    uint8_t *room = frame_begin(client, L2T_SUPER, L2T_SUPER_HEAD_BYTES + frame_bytes);
+    if (room == NULL)
+        return NULL;
+    client->begun_super = true;
+    l2t_put_be16(room, gso_bytes);
+    return room + L2T_SUPER_HEAD_BYTES;
 }
 
 void l2t_client_send_end(struct l2t_client *client)
@@ -271,6 +319,10 @@ void l2t_client_send_end(struct l2t_client *client)
         return;
     client->stats.tx_frames++;
     client->stats.tx_bytes += client->queue.encoded_bytes - before - L2T_HEADER_BYTES;
+    if (client->begun_super) {
+        client->stats.tx_supers++;
+        client->stats.tx_bytes -= L2T_SUPER_HEAD_BYTES;
+    }
     client->stats.queued_bytes = client->queue.encoded_bytes;
 }
 
@@ -333,12 +385,27 @@ static void undecodable(struct l2t_client *client, int error, uint64_t now_ms)
                    now_ms);
 }
 
-static void take_frame(struct l2t_client *client, const struct l2t_message *message)
+static void take_frame(struct l2t_client *client, const uint8_t *frame, uint32_t frame_bytes,
+                       uint16_t gso_bytes)
 {
-    client->frame = message->payload;
-    client->frame_bytes = message->payload_bytes;
+    client->frame = frame;
+    client->frame_bytes = frame_bytes;
+    client->frame_gso_bytes = gso_bytes;
     client->stats.rx_frames++;
-    client->stats.rx_bytes += message->payload_bytes;
+    client->stats.rx_bytes += frame_bytes;
+}
+
+static int take_super(struct l2t_client *client, const struct l2t_message *message)
+{
+    struct l2t_super super;
+    const int error = l2t_super_parse(&super, message->payload, message->payload_bytes,
+                                      client->options.limits.super_max_bytes);
+
+    if (error != 0)
+        return error;
+    take_frame(client, super.frame, super.frame_bytes, super.gso_bytes);
+    client->stats.rx_supers++;
+    return 0;
 }
 
 static void take_pong(struct l2t_client *client, const struct l2t_message *message, uint64_t now_ms)
@@ -415,7 +482,7 @@ static int take_message(struct l2t_client *client, const struct l2t_message *mes
 
     switch (message->type) {
     case L2T_FRAME:
-        take_frame(client, message);
+        take_frame(client, message->payload, message->payload_bytes, 0);
         return 0;
     case L2T_PING:
         send_control(client, L2T_PONG, message->payload, message->payload_bytes);
@@ -433,6 +500,10 @@ static int take_message(struct l2t_client *client, const struct l2t_message *mes
     case L2T_BATCH:
         if (extensions)
             return take_batch(client, message);
+        break;
+    case L2T_SUPER:
+        if (client->options.super_frames)
+            return take_super(client, message);
         break;
     default:
         break;
@@ -513,6 +584,7 @@ struct l2t_event l2t_client_event(struct l2t_client *client)
     }
     event.frame = client->frame;
     event.frame_bytes = client->frame_bytes;
+    event.gso_bytes = event.frame != NULL ? client->frame_gso_bytes : 0;
     client->frame = NULL;
     if (event.frame == NULL)
         event.frame = l2t_batch_next(&client->batch, &event.frame_bytes);

@@ -1,6 +1,7 @@
 #include "tunnel/codec.h"
 
 #include "internal.h"
+#include "tunnel/super.h"
 
 enum { AT_MAGIC = 0, AT_VERSION = 1, AT_TYPE = 2, AT_FLAGS = 3 };
 
@@ -11,6 +12,8 @@ static uint32_t payload_max(uint8_t type, const struct l2t_limits *limits)
     /* Extensions §2: tag 2 bounds the whole message, so its header is taken off here. */
     if (type == L2T_BATCH && limits->message_max_bytes >= L2T_HEADER_BYTES)
         return limits->message_max_bytes - L2T_HEADER_BYTES;
+    if (type == L2T_SUPER && limits->super_max_bytes != 0)
+        return L2T_SUPER_HEAD_BYTES + limits->super_max_bytes;
     return limits->control_max_bytes;
 }
 
@@ -69,6 +72,9 @@ void l2t_decode_text(char text[L2T_TEXT_BYTES], int error, const uint8_t *wire, 
         break;
     case L2T_ERR_BATCH:
         l2t_text_add(&out, "malformed batch");
+        break;
+    case L2T_ERR_SUPER:
+        l2t_text_add(&out, "malformed super-frame");
         break;
     default:
         l2t_text_add(&out, "protocol error");

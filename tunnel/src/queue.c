@@ -2,6 +2,7 @@
 
 #include "internal.h"
 #include "tunnel/batch.h"
+#include "tunnel/super.h"
 
 enum {
     GAP_BYTES = L2T_HEADER_BYTES, /* before the oldest record, for the header of its message */
@@ -13,7 +14,7 @@ static const uint32_t none_begun = UINT32_MAX;
 
 size_t l2t_queue_ring_bytes(uint32_t max_bytes, const struct l2t_limits *limits)
 {
-    uint64_t largest = limits->frame_max_bytes;
+    uint64_t largest = (uint64_t)limits->frame_max_bytes + L2T_SUPER_HEAD_BYTES;
 
     if (largest < limits->control_max_bytes)
         largest = limits->control_max_bytes;

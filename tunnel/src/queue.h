@@ -4,8 +4,9 @@
  * A frame is kept as { length u16, bytes }, so a run of frames becomes a BATCH by four header
  * bytes written *before* the run, and one frame becomes a FRAME by four header bytes over its
  * length and the two bytes before it. What lies before the oldest record has been sent already
- * (or is the gap kept for it), so nothing is ever moved or copied. Every other message, and a
- * frame of 0 or more than 65535 bytes, is kept as { 0 u16, type u8, 0 u8, length u32, bytes }.
+ * (or is the gap kept for it), so nothing is ever moved or copied. Every other message, SUPER too,
+ * and a frame of 0 or more than 65535 bytes, is kept as { 0 u16, type u8, 0 u8, length u32, bytes
+ * }.
  *
  * A record never straddles the end of the ring.
  */

@@ -2,7 +2,7 @@
  * client.h - the client's side of the tunnel as a state machine: bytes and a clock reading in,
  *            bytes and events out. Who owns the WebSocket drives it.
  *
- * Source   spec/l2-tunnel.md §8, §9; every § below is a section of it. HELLO and BATCH:
+ * Source   spec/l2-tunnel.md §8, §9; every § below is a section of it. HELLO, BATCH and SUPER:
  *          spec/l2-extensions.md.
  * Memory   The caller owns struct l2t_client and the queue memory given at init; nothing
  *          allocates. An outbound message borrows it until l2t_client_outbound_done(), a FRAME
@@ -31,6 +31,7 @@ struct l2t_options {
     uint32_t error_interval_ms; /* one throttled error event per interval; 0: unlimited */
     uint32_t random_seed;       /* jitter and first nonce */
     bool base_protocol_only;    /* send no HELLO, take HELLO and BATCH for unknown types */
+    bool super_frames;          /* announce SUPER; frames of L2T_FRAME_MAX_JUMBO by default */
 };
 
 struct l2t_client_stats {
@@ -48,12 +49,13 @@ struct l2t_client_stats {
     uint32_t queued_bytes;            /* encoded as FRAME, not yet outbound_done() */
     uint64_t tx_messages, tx_batches; /* handed out and done; BATCH among them */
     uint64_t rx_messages, rx_batches; /* valid ones */
+    uint64_t tx_supers, rx_supers;    /* SUPER; among the frames and messages above */
     uint64_t events_lost;             /* PONG or ERROR events nobody fetched in time */
 };
 
 enum l2t_event_type {
     L2T_EVENT_NONE,
-    L2T_EVENT_FRAME, /* frame, frame_bytes */
+    L2T_EVENT_FRAME, /* frame, frame_bytes, gso_bytes */
     L2T_EVENT_PONG,  /* rtt_ms, or UINT32_MAX for an unknown nonce */
     L2T_EVENT_ERROR, /* reason, code */
     L2T_EVENT_CLOSE, /* close_code: the owner must close the transport with it; 0: none given */
@@ -72,6 +74,7 @@ struct l2t_event {
     enum l2t_event_type type;
     const uint8_t *frame;
     uint32_t frame_bytes;
+    uint16_t gso_bytes; /* a super-frame's segments; 0: an ordinary frame */
     uint32_t rtt_ms;
     enum l2t_reason reason;
     int32_t code;
@@ -116,6 +119,15 @@ void l2t_client_closed(struct l2t_client *client);
  */
 uint8_t *l2t_client_send_begin(struct l2t_client *client, uint32_t frame_bytes);
 void l2t_client_send_end(struct l2t_client *client);
+
+/** The longest super-frame the peer takes; 0: none, or no HELLO of its came yet. */
+uint32_t l2t_client_super_max(const struct l2t_client *client);
+/**
+ * As l2t_client_send_begin(), for a frame that l2t_super_headers() agrees with, of at most
+ * l2t_client_super_max() bytes. NULL above that without any further consequence: it must be cut.
+ */
+uint8_t *l2t_client_super_begin(struct l2t_client *client, uint32_t frame_bytes,
+                                uint16_t gso_bytes);
 bool l2t_client_send(struct l2t_client *client, const uint8_t *frame, uint32_t frame_bytes);
 
 /**

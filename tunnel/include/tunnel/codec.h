@@ -46,7 +46,8 @@ enum l2t_error { /* in the order they are checked (§4.1) */
                  L2T_ERR_HELLO_VERSION =
                      -7, /* hello.h: not version 1, to be dropped like an unknown type */
                  L2T_ERR_HELLO_AGAIN = -8, /* a second HELLO on one connection */
-                 L2T_ERR_BATCH = -9, /* batch.h: entries do not fill the message, or a bad entry */
+                 L2T_ERR_BATCH = -9,  /* batch.h: entries do not fill the message, or a bad entry */
+                 L2T_ERR_SUPER = -10, /* super.h: not one whole TCP segment, or a bad gso_size */
 };
 
 enum l2t_error_code { /* §5: codes of an ERROR message */
@@ -65,6 +66,7 @@ struct l2t_limits {
     uint32_t frame_max_bytes;   /* payload of FRAME */
     uint32_t control_max_bytes; /* payload of every other type, unknown ones too */
     uint32_t message_max_bytes; /* a whole BATCH; 0: BATCH is an unknown type like any other */
+    uint32_t super_max_bytes;   /* the frame in a SUPER; 0: likewise */
 };
 
 struct l2t_message {
