@@ -1,27 +1,18 @@
 /*
- * Seeded scripts against the invariants of model.c. A failing script is shrunk and printed.
+ * Seeded scripts against the invariants of a card's model. A failing script is shrunk and printed.
  *
- *   e1000.model [sequences [first seed]]     AERO_MODEL_SEQUENCES does the same under ctest
+ *   <card>.model [sequences [first seed]]     AERO_MODEL_SEQUENCES does the same under ctest
  */
+#include "script.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "model.h"
-
-enum { STEPS_MAX = 120 };
+enum { STEPS_MIN = 10, STEPS_MAX = 120 };
 
 static uint32_t sequences = 300;
 static uint32_t first_seed = 1;
-
-/* How often each operation comes, out of the sum. */
-static const uint8_t weights[OP_COUNT] = {
-    [OP_SEND_LEGACY] = 10, [OP_SEND_DATA] = 10, [OP_SEND_SEGMENTS] = 6, [OP_POLL] = 14,
-    [OP_RECEIVE] = 12,     [OP_OFFER] = 12,     [OP_REFILL] = 12,       [OP_SINK] = 5,
-    [OP_TIME] = 5,         [OP_MASK] = 4,       [OP_READ_ICR] = 5,      [OP_MODERATION] = 2,
-    [OP_LINK] = 1,         [OP_RESET] = 1,      [OP_SNAPSHOT] = 2,      [OP_HOSTILE] = 1,
-    [OP_CHECK] = 2,
-};
 
 static uint32_t next_random(uint32_t *seed)
 {
@@ -31,25 +22,23 @@ static uint32_t next_random(uint32_t *seed)
     return *seed;
 }
 
-static enum operation pick(uint32_t *seed)
+static uint32_t pick(uint32_t *seed)
 {
     uint32_t sum = 0;
+    uint32_t i = 0;
 
-    for (uint32_t i = 0; i < OP_COUNT; i++)
-        sum += weights[i];
+    for (i = 0; i < script_kind.operation_count; i++)
+        sum += script_kind.operations[i].weight;
     uint32_t at = next_random(seed) % sum;
-    for (uint32_t i = 0; i < OP_COUNT; i++) {
-        if (at < weights[i])
-            return (enum operation)i;
-        at -= weights[i];
-    }
-    return OP_CHECK;
+    for (i = 0; at >= script_kind.operations[i].weight; i++)
+        at -= script_kind.operations[i].weight;
+    return i;
 }
 
 static uint32_t generate(struct step *steps, uint32_t seed)
 {
     uint32_t random = seed * 2654435761u | 1;
-    const uint32_t count = 10 + next_random(&random) % (STEPS_MAX - 10);
+    const uint32_t count = STEPS_MIN + next_random(&random) % (STEPS_MAX - STEPS_MIN);
 
     for (uint32_t i = 0; i < count; i++) {
         steps[i].operation = pick(&random);
@@ -57,6 +46,13 @@ static uint32_t generate(struct step *steps, uint32_t seed)
         steps[i].b = next_random(&random);
     }
     return count;
+}
+
+static const char *run(const struct step *steps, uint32_t count)
+{
+    struct script_counts unused = {0};
+
+    return script_kind.run(steps, count, &unused);
 }
 
 /* Leaves out as long a stretch as possible, again and again, while the script still fails. */
@@ -68,7 +64,7 @@ static uint32_t shrink(struct step *steps, uint32_t count)
         for (uint32_t at = 0; at + chunk <= count;) {
             memcpy(shorter, steps, at * sizeof *steps);
             memcpy(shorter + at, steps + at + chunk, (count - at - chunk) * sizeof *steps);
-            if (run_script(shorter, count - chunk) != NULL) {
+            if (run(shorter, count - chunk) != NULL) {
                 count -= chunk;
                 memcpy(steps, shorter, count * sizeof *steps);
             } else {
@@ -81,6 +77,7 @@ static uint32_t shrink(struct step *steps, uint32_t count)
 
 static void every_script_keeps_the_invariants(void **state)
 {
+    struct script_counts counts = {0};
     uint64_t operations = 0;
 
     (void)state;
@@ -89,16 +86,19 @@ static void every_script_keeps_the_invariants(void **state)
         uint32_t count = generate(steps, seed);
 
         operations += count;
-        if (run_script(steps, count) == NULL)
+        if (script_kind.run(steps, count, &counts) == NULL)
             continue;
         count = shrink(steps, count);
         print_error("seed %u, shrunk to %u operations:\n", seed, count);
         for (uint32_t i = 0; i < count; i++)
-            print_error("    {OP_%s, 0x%x, 0x%x},\n", operation_names[steps[i].operation],
-                        steps[i].a, steps[i].b);
-        fail_msg("%s", run_script(steps, count));
+            print_error("    {OP_%s, 0x%x, 0x%x},\n",
+                        script_kind.operations[steps[i].operation].name, steps[i].a, steps[i].b);
+        fail_msg("%s", run(steps, count));
     }
-    print_message("%u sequences, %llu operations\n", sequences, (unsigned long long)operations);
+    print_message("%s: %u sequences, %llu operations, %llu defects, %llu frames out, %llu in\n",
+                  script_kind.name, sequences, (unsigned long long)operations,
+                  (unsigned long long)counts.defects, (unsigned long long)counts.frames_out,
+                  (unsigned long long)counts.frames_in);
 }
 
 int main(int argc, char **argv)
