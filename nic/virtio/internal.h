@@ -102,7 +102,7 @@ struct virtio_net {
     struct vnet_held held[VIRTIO_NET_QUEUE_SIZE_MAX];
     uint32_t held_first, held_count;
     uint32_t rx_left; /* chains this poll may still take */
-    bool rx_starved;  /* the frame at the front waits for buffers */
+    bool rx_starved;  /* the frame tried last waits for buffers */
     struct frame_queue rx_queue;
 
     struct vnet_chain chain; /* the one being worked on */

@@ -80,6 +80,7 @@ static bool check_queue(struct virtio_net *nic, struct loaded *in, uint32_t inde
     if (raw[AT_ENABLED] == 0)
         return true;
     vnet_queue_enable(nic, queue);
+    queue->quiet = true;   /* used.flags may say so: the next one to ask for kicks writes it */
     return queue->enabled; /* one that could never have been enabled */
 }
 

@@ -230,6 +230,8 @@ static uint8_t *push(struct virtio_net *nic, uint32_t bytes, uint32_t mss)
 
     if (room == NULL)
         nic->stats.rx_dropped_full++;
+    else if (nic->rx_queue.frames == 1)
+        nic->rx_starved = false; /* that was another frame, which was offered and not kept */
     return room;
 }
 
@@ -306,8 +308,9 @@ void vnet_rx_poll(struct virtio_net *nic)
             break;
         frame_queue_pop(&nic->rx_queue); /* delivered, or nothing can ever take it */
     }
-    /* Buffers are at hand: whoever is out of them asks for kicks again. */
-    if ((nic->held_count > 0 || queue->avail_seen != queue->next_avail) && vnet_running(nic))
+    /* Buffers are at hand: whoever is out of them, or has too few, asks for kicks again. */
+    if (!nic->rx_starved && (nic->held_count > 0 || queue->avail_seen != queue->next_avail) &&
+        vnet_running(nic))
         vnet_queue_quiet(nic, queue);
     vnet_queue_publish(nic, queue);
 }

@@ -92,6 +92,18 @@ static uint64_t host_now(void *context)
     return 0;
 }
 
+uint64_t vdriver_queue(uint32_t queue)
+{
+    return (uint64_t)(queue + 1) * VDRIVER_QUEUE_BYTES;
+}
+
+static struct vdriver_ring modern_ring(uint32_t queue)
+{
+    const uint64_t base = vdriver_queue(queue);
+
+    return (struct vdriver_ring){base, base + VDRIVER_AVAIL_AT, base + VDRIVER_USED_AT};
+}
+
 void vdriver_power_on(struct vdriver *d, const struct virtio_net_config *config)
 {
     d->config = *config;
@@ -111,6 +123,8 @@ int vdriver_setup(void **state)
     d->ram = calloc(1, VDRIVER_RAM_BYTES);
     assert_non_null(d->memory);
     assert_non_null(d->ram);
+    for (uint32_t i = 0; i < QUEUES_MAX; i++)
+        d->ring[i] = modern_ring(i);
     d->sink_room = UINT32_MAX;
     d->host = (struct nic_host){
         .context = d,
@@ -192,9 +206,29 @@ uint8_t vdriver_negotiate(struct vdriver *d, uint64_t features)
     return (uint8_t)vdriver_get(d, COMMON_DEVICE_STATUS, 1);
 }
 
-uint64_t vdriver_queue(uint32_t queue)
+static void ring_place(struct vdriver *d, uint32_t queue, struct vdriver_ring ring)
 {
-    return (uint64_t)(queue + 1) * VDRIVER_QUEUE_BYTES;
+    memset(d->ram + ring.desc, 0, VDRIVER_QUEUE_BYTES);
+    d->ring[queue] = ring;
+    d->avail[queue] = 0;
+}
+
+static void put_address(struct vdriver *d, uint32_t field, uint64_t gpa)
+{
+    vdriver_put(d, field, 4, (uint32_t)gpa);
+    vdriver_put(d, field + 4, 4, (uint32_t)(gpa >> 32));
+}
+
+void vdriver_queues(struct vdriver *d)
+{
+    for (uint32_t i = 0; i < vdriver_get(d, COMMON_NUM_QUEUES, 2); i++) {
+        ring_place(d, i, modern_ring(i));
+        vdriver_put(d, COMMON_QUEUE_SELECT, 2, i);
+        put_address(d, COMMON_QUEUE_DESC, d->ring[i].desc);
+        put_address(d, COMMON_QUEUE_AVAIL, d->ring[i].avail);
+        put_address(d, COMMON_QUEUE_USED, d->ring[i].used);
+        vdriver_put(d, COMMON_QUEUE_ENABLE, 2, 1);
+    }
 }
 
 void vdriver_start(struct vdriver *d, uint64_t features)
@@ -202,21 +236,71 @@ void vdriver_start(struct vdriver *d, uint64_t features)
     const uint8_t status = vdriver_negotiate(d, features);
 
     assert_true((status & STATUS_FEATURES_OK) != 0);
-    for (uint32_t i = 0; i < vdriver_get(d, COMMON_NUM_QUEUES, 2); i++) {
-        const uint32_t base = (uint32_t)vdriver_queue(i);
-
-        memset(d->ram + base, 0, VDRIVER_QUEUE_BYTES);
-        d->avail[i] = 0;
-        vdriver_put(d, COMMON_QUEUE_SELECT, 2, i);
-        vdriver_put(d, COMMON_QUEUE_DESC, 4, base);
-        vdriver_put(d, COMMON_QUEUE_DESC + 4, 4, 0);
-        vdriver_put(d, COMMON_QUEUE_AVAIL, 4, base + VDRIVER_AVAIL_AT);
-        vdriver_put(d, COMMON_QUEUE_AVAIL + 4, 4, 0);
-        vdriver_put(d, COMMON_QUEUE_USED, 4, base + VDRIVER_USED_AT);
-        vdriver_put(d, COMMON_QUEUE_USED + 4, 4, 0);
-        vdriver_put(d, COMMON_QUEUE_ENABLE, 2, 1);
-    }
+    d->legacy = false;
+    vdriver_queues(d);
     vdriver_put(d, COMMON_DEVICE_STATUS, 1, status | STATUS_DRIVER_OK);
+}
+
+void vdriver_start_legacy(struct vdriver *d, uint32_t features)
+{
+    const uint8_t status = STATUS_ACKNOWLEDGE | STATUS_DRIVER;
+
+    d->legacy = true;
+    vdriver_reset(d);
+    virtio_net_io_write(d->nic, LEGACY_STATUS, 1, status);
+    virtio_net_io_write(d->nic, LEGACY_GUEST_FEATURES, 4, features);
+    for (uint32_t i = 0; i < QUEUES_MAX; i++) {
+        const uint64_t base = vdriver_queue(i);
+
+        virtio_net_io_write(d->nic, LEGACY_QUEUE_SELECT, 2, i);
+        const uint32_t size = virtio_net_io_read(d->nic, LEGACY_QUEUE_SIZE, 2);
+        const uint64_t avail = base + size * DESC_ENTRY_BYTES;
+        const uint64_t end = avail + 4 + 2u * size + 2;
+        if (size == 0)
+            continue;
+        ring_place(d, i,
+                   (struct vdriver_ring){base, avail,
+                                         (end + LEGACY_PAGE_BYTES - 1) / LEGACY_PAGE_BYTES *
+                                             LEGACY_PAGE_BYTES});
+        virtio_net_io_write(d->nic, LEGACY_QUEUE_PFN, 4, (uint32_t)(base / LEGACY_PAGE_BYTES));
+    }
+    virtio_net_io_write(d->nic, LEGACY_STATUS, 1, status | STATUS_DRIVER_OK);
+}
+
+uint8_t vdriver_status(struct vdriver *d)
+{
+    return (uint8_t)(d->legacy ? virtio_net_io_read(d->nic, LEGACY_STATUS, 1)
+                               : vdriver_get(d, COMMON_DEVICE_STATUS, 1));
+}
+
+void vdriver_reset(struct vdriver *d)
+{
+    if (d->legacy)
+        virtio_net_io_write(d->nic, LEGACY_STATUS, 1, 0);
+    else
+        vdriver_put(d, COMMON_DEVICE_STATUS, 1, 0);
+}
+
+void vdriver_kick(struct vdriver *d, uint32_t queue)
+{
+    if (d->legacy)
+        virtio_net_io_write(d->nic, LEGACY_QUEUE_NOTIFY, 2, queue);
+    else
+        vdriver_put(d, REGION_NOTIFY + NOTIFY_MULTIPLIER * queue, 2, queue);
+}
+
+uint8_t vdriver_isr(struct vdriver *d)
+{
+    return (uint8_t)(d->legacy ? virtio_net_io_read(d->nic, LEGACY_ISR, 1)
+                               : vdriver_get(d, REGION_ISR, 1));
+}
+
+uint8_t vdriver_config(struct vdriver *d, uint32_t offset)
+{
+    if (!d->legacy)
+        return (uint8_t)vdriver_get(d, REGION_DEVICE + offset, 1);
+    const uint32_t at = vnet_msix_enabled(d->nic) ? LEGACY_CONFIG_MSIX : LEGACY_CONFIG;
+    return (uint8_t)virtio_net_io_read(d->nic, at + offset, 1);
 }
 
 void vdriver_desc_at(struct vdriver *d, uint64_t table, uint32_t index, uint64_t gpa,
@@ -238,7 +322,7 @@ void vdriver_desc(struct vdriver *d, uint32_t queue, uint32_t index, uint64_t gp
 
 void vdriver_post(struct vdriver *d, uint32_t queue, uint16_t head)
 {
-    uint8_t *avail = d->ram + vdriver_queue(queue) + VDRIVER_AVAIL_AT;
+    uint8_t *avail = d->ram + d->ring[queue].avail;
 
     le16_put(avail + 4 + 2 * (d->avail[queue] % d->nic->queue[queue].size), head);
     le16_put(avail + 2, ++d->avail[queue]);
@@ -246,13 +330,12 @@ void vdriver_post(struct vdriver *d, uint32_t queue, uint16_t head)
 
 uint16_t vdriver_used_idx(const struct vdriver *d, uint32_t queue)
 {
-    return le16_get(d->ram + vdriver_queue(queue) + VDRIVER_USED_AT + 2);
+    return le16_get(d->ram + d->ring[queue].used + 2);
 }
 
 struct vdriver_used vdriver_used(const struct vdriver *d, uint32_t queue, uint32_t nth)
 {
-    const uint8_t *raw =
-        d->ram + vdriver_queue(queue) + VDRIVER_USED_AT + 4 + 8 * (nth % d->nic->queue[queue].size);
+    const uint8_t *raw = d->ram + d->ring[queue].used + 4 + 8 * (nth % d->nic->queue[queue].size);
 
     assert_true((uint16_t)(vdriver_used_idx(d, queue) - nth - 1) < 0x8000);
     return (struct vdriver_used){le32_get(raw), le32_get(raw + 4)};

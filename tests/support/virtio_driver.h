@@ -38,14 +38,22 @@ struct vdriver_frame {
     uint32_t bytes;
 };
 
+/* Where a queue's parts are in guest memory, as the driver told the card. */
+struct vdriver_ring {
+    uint64_t desc, avail, used;
+};
+
 struct vdriver {
     struct virtio_net *nic;
     void *memory;
     struct nic_host host;
     struct virtio_net_config config;
     uint8_t *ram;
+    bool legacy; /* started by the I/O BAR */
+    struct vdriver_ring ring[QUEUES_MAX];
     uint16_t avail[QUEUES_MAX]; /* next avail.idx */
     void (*on_dma)(struct vdriver *d, bool write, uint64_t gpa, uint32_t bytes);
+    void *model; /* the caller's own */
     uint32_t dma_calls;
 
     uint32_t sink_room, frames;
@@ -73,6 +81,18 @@ uint64_t vdriver_offered(struct vdriver *d);
 uint8_t vdriver_negotiate(struct vdriver *d, uint64_t features);
 /** The same, all queues in their places, DRIVER_OK. */
 void vdriver_start(struct vdriver *d, uint64_t features);
+/** Negotiated is done: tells the card where the queues are, empty, and enables them. */
+void vdriver_queues(struct vdriver *d);
+/** The whole start by the legacy interface; queue q at page (q + 1) * 16. */
+void vdriver_start_legacy(struct vdriver *d, uint32_t features);
+/** Status by the interface in use. */
+uint8_t vdriver_status(struct vdriver *d);
+void vdriver_reset(struct vdriver *d);
+void vdriver_kick(struct vdriver *d, uint32_t queue);
+/** ISR by the interface in use: value and clear. */
+uint8_t vdriver_isr(struct vdriver *d);
+/** A byte of the device configuration. */
+uint8_t vdriver_config(struct vdriver *d, uint32_t offset);
 
 uint64_t vdriver_queue(uint32_t queue); /* where its descriptors are */
 void vdriver_desc(struct vdriver *d, uint32_t queue, uint32_t index, uint64_t gpa, uint32_t bytes,
