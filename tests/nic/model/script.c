@@ -55,23 +55,34 @@ static const char *run(const struct step *steps, uint32_t count)
     return script_kind.run(steps, count, &unused);
 }
 
-/* Leaves out as long a stretch as possible, again and again, while the script still fails. */
-static uint32_t shrink(struct step *steps, uint32_t count)
+/* Leaves out every stretch of `chunk` steps without which the script still fails. */
+static uint32_t leave_out(struct step *steps, uint32_t count, uint32_t chunk)
 {
     struct step shorter[STEPS_MAX];
 
-    for (uint32_t chunk = count / 2; chunk > 0; chunk /= 2) {
-        for (uint32_t at = 0; at + chunk <= count;) {
-            memcpy(shorter, steps, at * sizeof *steps);
-            memcpy(shorter + at, steps + at + chunk, (count - at - chunk) * sizeof *steps);
-            if (run(shorter, count - chunk) != NULL) {
-                count -= chunk;
-                memcpy(steps, shorter, count * sizeof *steps);
-            } else {
-                at += chunk;
-            }
+    for (uint32_t at = 0; at + chunk <= count;) {
+        memcpy(shorter, steps, at * sizeof *steps);
+        memcpy(shorter + at, steps + at + chunk, (count - at - chunk) * sizeof *steps);
+        if (run(shorter, count - chunk) != NULL) {
+            count -= chunk;
+            memcpy(steps, shorter, count * sizeof *steps);
+        } else {
+            at += chunk;
         }
     }
+    return count;
+}
+
+/* Long stretches first, and all over again until nothing can be left out any more. */
+static uint32_t shrink(struct step *steps, uint32_t count)
+{
+    uint32_t before;
+
+    do {
+        before = count;
+        for (uint32_t chunk = count / 2; chunk > 0; chunk /= 2)
+            count = leave_out(steps, count, chunk);
+    } while (count < before);
     return count;
 }
 

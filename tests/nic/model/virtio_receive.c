@@ -1,0 +1,293 @@
+/* Receive buffers of the model's driver, frames for the card, and what the guest must get. */
+#include "virtio_model.h"
+
+#include <string.h>
+
+enum {
+    FRAME_MAX = 8192,
+    FLAT_MAX = 65536,
+    JUMBO_MAX = 5000, /* what a ring of JUMBO_RING small buffers takes for sure */
+    JUMBO_RING = 64,
+    SMALL_MIN = 128,
+};
+
+/* Mergeable buffers may be small; the others take an ordinary frame, most of them. */
+static uint32_t capacity(struct vmodel *m, bool small)
+{
+    if (small && (vmodel_has(m, F_MRG_RXBUF) || m->contract || vmodel_random(m, 8) == 0))
+        return SMALL_MIN + vmodel_random(m, 400);
+    return HEADER_LONG_BYTES + 1522 + vmodel_random(m, 4) * 1500;
+}
+
+static bool refill_one(struct vmodel *m, bool small)
+{
+    const uint32_t pieces = small ? 1 : 1 + vmodel_random(m, 4);
+    uint32_t rest = capacity(m, small);
+    struct chain *chain = chain_begin(m, QUEUE_RX, pieces);
+
+    if (chain == NULL)
+        return false;
+    for (uint32_t i = 0; i < pieces; i++) {
+        uint32_t part = i + 1 == pieces ? rest : vmodel_random(m, rest + 1);
+
+        /* The contract wants the header whole in the first descriptor (§6.3.2). */
+        if (m->contract && i == 0 && (part < HEADER_LONG_BYTES || vmodel_random(m, 2) != 0))
+            part = pieces > 1 ? vmodel_header_bytes(m, HEADER_SHORT_BYTES) : rest;
+        chain_add(m, chain, part, true);
+        rest -= part;
+    }
+    chain->header_bytes = vmodel_header_bytes(m, chain->piece[0].bytes);
+    chain_post(m, QUEUE_RX, chain);
+    return true;
+}
+
+void vmodel_refill(struct vmodel *m, uint32_t count, bool small)
+{
+    while (count-- > 0 && refill_one(m, small))
+        ;
+    ring_kick(m, QUEUE_RX);
+}
+
+static uint32_t chain_bytes(const struct chain *chain)
+{
+    uint32_t bytes = 0;
+
+    for (uint32_t i = 0; i < chain->pieces; i++)
+        bytes += chain->piece[i].bytes;
+    return bytes;
+}
+
+/* What the card wrote into a chain; the rest of the chain must be untouched (§6.3.4). */
+static void gather(struct vmodel *m, const struct chain *chain, uint32_t bytes, uint8_t *to)
+{
+    if (bytes > chain_bytes(chain)) {
+        vmodel_wrong(m, "a used length beyond the chain");
+        return;
+    }
+    for (uint32_t i = 0; i < chain->pieces; i++) {
+        const struct piece *piece = &chain->piece[i];
+        const uint32_t part = bytes < piece->bytes ? bytes : piece->bytes;
+
+        if (piece->gpa >= MODEL_OUTSIDE)
+            continue;
+        memcpy(to, m->d->ram + piece->gpa, part);
+        to += part;
+        bytes -= part;
+        for (uint32_t k = part; k < piece->bytes; k++) {
+            if (m->d->ram[piece->gpa + k] != FILL)
+                vmodel_wrong(m, "bytes of a buffer after the frame were modified");
+        }
+    }
+}
+
+static void arrived(struct vmodel *m, const uint8_t *frame, uint32_t bytes)
+{
+    while (m->in.count > 0 && m->in_skips > 0 &&
+           !expected_is(expected_at(&m->in, 0), frame, bytes)) {
+        expected_pop(&m->in);
+        m->in_skips--;
+    }
+    if (m->in.count == 0) {
+        vmodel_wrong(m, "the guest got a frame nobody offered");
+        return;
+    }
+    if (!expected_is(expected_at(&m->in, 0), frame, bytes))
+        vmodel_wrong(m, "the guest got another frame or header than the next one offered");
+    m->must.rx_frames++;
+    m->counts->frames_in++;
+    expected_pop(&m->in);
+}
+
+static void lost_in_trap(struct vmodel *m)
+{
+    m->trapped = true;
+    m->in_skips++;
+    m->must.bad_chains++;
+    m->counts->defects++;
+}
+
+/* The buffers of one frame: as many as num_buffers says, each but the last one full. */
+static void take_frame(struct vmodel *m, struct chain *chain, uint32_t bytes)
+{
+    uint8_t flat[FLAT_MAX];
+    const uint32_t header_bytes = chain->header_bytes;
+    uint32_t total = 0;
+    uint32_t buffers = 1;
+    bool lost = false;
+
+    for (uint32_t i = 0; i < buffers && m->wrong == NULL; i++) {
+        if (i > 0 && !ring_used(m, QUEUE_RX, chain, &bytes)) {
+            vmodel_wrong(m, "a set of merged buffers is shown in parts");
+            return;
+        }
+        lost |= bytes == 0 && chain->kind == CHAIN_TRAP;
+        if ((bytes == 0) != lost || total + bytes > FLAT_MAX) {
+            vmodel_wrong(m, "a used length of a merged buffer");
+            return;
+        }
+        if (!lost)
+            gather(m, chain, bytes, flat + total);
+        if (i == 0 && header_bytes == HEADER_LONG_BYTES)
+            buffers = le16_get(flat + HEADER_PART);
+        if (i + 1 < buffers && !lost && bytes != chain_bytes(chain))
+            vmodel_wrong(m, "a merged buffer is not full and not the last one");
+        total += bytes;
+    }
+    if (buffers == 0 || (buffers > 1 && !vmodel_has(m, F_MRG_RXBUF)))
+        vmodel_wrong(m, "num_buffers is not the number of buffers");
+    if (m->wrong != NULL)
+        return;
+    m->trapped = false;
+    if (lost) {
+        lost_in_trap(m);
+        return;
+    }
+    memmove(flat + HEADER_PART, flat + header_bytes, total - header_bytes);
+    arrived(m, flat, total - header_bytes + HEADER_PART);
+}
+
+void vmodel_reap_rx(struct vmodel *m)
+{
+    struct chain chain;
+    uint32_t bytes;
+
+    while (ring_used(m, QUEUE_RX, &chain, &bytes)) {
+        if (chain.kind == CHAIN_BAD) {
+            if (bytes != 0)
+                vmodel_wrong(m, "a faulty receive chain has a used length");
+            m->must.bad_chains++;
+            m->counts->defects++;
+        } else if (bytes != 0) {
+            take_frame(m, &chain, bytes);
+        } else if (chain.kind == CHAIN_TRAP) {
+            lost_in_trap(m);
+        } else if (!m->trapped) {
+            vmodel_wrong(m, "a good receive chain comes back empty");
+        }
+    }
+}
+
+/* To us, a group, everybody, somebody else, or tagged; TCP with right checksums, too. */
+static uint32_t make_frame(struct vmodel *m, const struct step *step, uint8_t *header,
+                           uint8_t *frame)
+{
+    const bool jumbo =
+        vmodel_has(m, F_MRG_RXBUF) && m->ring[QUEUE_RX].size >= JUMBO_RING && step->b % 11 == 0;
+    uint32_t bytes = 14 + step->b % (jumbo ? JUMBO_MAX : 1509);
+    const uint32_t kind = step->a % 9;
+
+    memset(header, 0, HEADER_PART);
+    if (kind == 3) {
+        bytes = vdriver_tcp(frame, step->b % 1400);
+        header[0] = vmodel_has(m, F_GUEST_CSUM) ? HEADER_DATA_VALID : 0;
+    } else {
+        for (uint32_t i = 12; i < bytes; i++)
+            frame[i] = (uint8_t)vmodel_random(m, 256);
+        be16_put(frame + ETH_TYPE_AT, 0x88b5);
+    }
+    memcpy(frame, m->mac, ETH_ADDRESS_BYTES);
+    for (uint32_t i = 6; i < 12; i++)
+        frame[i] = (uint8_t)vmodel_random(m, 256);
+    if (kind == 4)
+        memset(frame, 0xff, ETH_ADDRESS_BYTES);
+    if (kind == 5 || kind == 6) { /* the addresses control commands put in tables */
+        memset(frame, 0, ETH_ADDRESS_BYTES);
+        frame[0] = kind == 5 ? 1 : 2;
+        frame[5] = (uint8_t)(step->a >> 8 & 3);
+    }
+    if (kind == 7 && bytes >= ETH_HEADER_BYTES + ETH_VLAN_BYTES) {
+        be16_put(frame + ETH_TYPE_AT, ETH_TYPE_VLAN);
+        be16_put(frame + ETH_TYPE_AT + 2, (uint16_t)(0xe000 | (step->a >> 8 & 7)));
+    }
+    return bytes;
+}
+
+/* Frames no card takes: too short, too long. */
+static void receive_impossible(struct vmodel *m, const struct step *step)
+{
+    static const uint8_t frame[VIRTIO_NET_FRAME_MAX_BYTES + 1];
+    const uint32_t longest = m->contract ? 1522 : VIRTIO_NET_FRAME_MAX_BYTES;
+    const uint32_t bytes = (step->a & 1) != 0 ? step->b % 14 : longest + 1;
+
+    if (virtio_net_receive(m->d->nic, frame, bytes) != VIRTIO_NET_ERR_FRAME_SIZE)
+        vmodel_wrong(m, "a frame of impossible size was taken");
+    m->counts->defects++;
+}
+
+void vmodel_receive(struct vmodel *m, const struct step *step, bool offered)
+{
+    uint8_t flat[HEADER_PART + FRAME_MAX];
+    uint8_t *frame = flat + HEADER_PART;
+    struct watched before;
+
+    if (step->a % 32 == 31) {
+        receive_impossible(m, step);
+        return;
+    }
+    const uint32_t bytes = make_frame(m, step, flat, frame);
+    const int wanted = !m->link                           ? VIRTIO_NET_ERR_NOT_READY
+                       : !vmodel_accepts(m, frame, bytes) ? VIRTIO_NET_ERR_FILTERED
+                                                          : 0;
+    const uint64_t dropped = virtio_net_stats(m->d->nic)->rx_dropped_size;
+
+    vmodel_expect(m, &m->in, flat, HEADER_PART + bytes);
+    vmodel_watch_begin(m, &before);
+    const int result = offered ? virtio_net_rx_offer(m->d->nic, frame, bytes)
+                               : virtio_net_receive(m->d->nic, frame, bytes);
+    vmodel_watch_end(m, &before);
+    m->in_skips += (uint32_t)(virtio_net_stats(m->d->nic)->rx_dropped_size - dropped);
+    if (result == 0 || result == VIRTIO_NET_ERR_FRAME_SIZE) {
+        if (wanted != 0)
+            vmodel_wrong(m, "a frame came in that the filter or the link forbids");
+        return; /* lost ones are counted, in one way or another */
+    }
+    expected_unpush(&m->in);
+    if (result != wanted && result != VIRTIO_NET_ERR_NO_BUFFER)
+        vmodel_wrong(m, "a frame was refused without reason");
+}
+
+void vmodel_receive_super(struct vmodel *m, const struct step *step)
+{
+    uint8_t packet[FRAME_MAX], flat[HEADER_PART + FRAME_MAX];
+    const uint32_t limit = m->ring[QUEUE_RX].size >= JUMBO_RING ? JUMBO_MAX - 100 : 1400;
+    const uint32_t bytes = vdriver_tcp(packet, 1 + step->a % limit);
+    const uint32_t mss = 100 + step->b % 1361;
+    const uint32_t frames = (bytes - 54 + mss - 1) / mss;
+
+    memcpy(packet, m->mac, ETH_ADDRESS_BYTES);
+    for (uint32_t i = 6; i < 12; i++)
+        packet[i] = (uint8_t)vmodel_random(m, 256);
+    const bool wanted = m->link && vmodel_accepts(m, packet, bytes);
+    if (m->in.count > 80)
+        return; /* the card's own queue is finite */
+    if ((virtio_net_receive_super(m->d->nic, packet, bytes, (uint16_t)mss) == 0) != wanted)
+        vmodel_wrong(m, "a super-frame was taken or refused without reason");
+    if (!wanted)
+        return;
+    memset(flat, 0, HEADER_PART);
+    if (frames > 1 && vmodel_has(m, F_GUEST_TSO4) && vmodel_has(m, F_GUEST_CSUM)) {
+        const uint8_t header[HEADER_PART] = {HEADER_NEEDS_CSUM,
+                                             HEADER_GSO_TCPV4,
+                                             54,
+                                             0,
+                                             (uint8_t)mss,
+                                             (uint8_t)(mss >> 8),
+                                             34,
+                                             0,
+                                             16};
+
+        memcpy(flat, header, sizeof header);
+        memcpy(flat + HEADER_PART, packet, bytes);
+        be16_put(flat + HEADER_PART + 34 + TCP_CHECKSUM_AT,
+                 checksum_fold(checksum_pseudo_ipv4(packet + 26, packet + 30, IP_PROTOCOL_TCP,
+                                                    (uint16_t)(bytes - 34))));
+        vmodel_expect(m, &m->in, flat, HEADER_PART + bytes);
+        return;
+    }
+    flat[0] = vmodel_has(m, F_GUEST_CSUM) ? HEADER_DATA_VALID : 0;
+    for (uint32_t i = 0; i < frames; i++) {
+        const uint32_t part = vmodel_segment(packet, bytes, mss, i, flat + HEADER_PART);
+
+        vmodel_expect(m, &m->in, flat, HEADER_PART + part);
+    }
+}

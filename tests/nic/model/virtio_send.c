@@ -1,0 +1,195 @@
+/* Packets the model's driver sends, and what must leave for them. */
+#include "virtio_model.h"
+
+#include <string.h>
+
+enum {
+    FLAT_MAX = HEADER_LONG_BYTES + 12100,
+    TCP_FRAME_HEADER = ETH_HEADER_BYTES + IPV4_HEADER_BYTES + TCP_HEADER_BYTES,
+};
+
+/* §6.1, written down a second time. */
+uint32_t vmodel_header_bytes(const struct vmodel *m, uint32_t first_bytes)
+{
+    const enum virtio_net_header header = m->d->config.header;
+
+    if (m->legacy)
+        return vmodel_has(m, F_MRG_RXBUF) ? HEADER_LONG_BYTES : HEADER_SHORT_BYTES;
+    if (m->contract && (header == VIRTIO_NET_HEADER_10 ||
+                        (header != VIRTIO_NET_HEADER_12 && first_bytes == HEADER_SHORT_BYTES)))
+        return HEADER_SHORT_BYTES;
+    return HEADER_LONG_BYTES;
+}
+
+/* The packet cut anywhere, empty pieces included; `first` bytes in the first one if not 0. */
+static void add_pieces(struct vmodel *m, struct chain *chain, const uint8_t *packet, uint32_t bytes,
+                       uint32_t first, uint32_t pieces)
+{
+    uint32_t at = 0;
+
+    for (uint32_t i = 0; i < pieces; i++) {
+        uint32_t part = i + 1 == pieces ? bytes - at : vmodel_random(m, bytes - at + 1);
+
+        if (i == 0 && first != 0)
+            part = first;
+        else if (i == 0 && part == HEADER_SHORT_BYTES)
+            part++;
+        memcpy(chain_add(m, chain, part, false), packet + at, part);
+        at += part;
+    }
+}
+
+/* What nobody negotiated is not looked at (§6.2.4). */
+static void junk_header(struct vmodel *m, uint8_t *header)
+{
+    for (uint32_t i = 0; i < HEADER_LONG_BYTES; i++)
+        header[i] = (uint8_t)vmodel_random(m, 256);
+    if (vmodel_has(m, F_CSUM)) {
+        header[0] &= (uint8_t)~HEADER_NEEDS_CSUM;
+        header[1] = HEADER_GSO_NONE;
+    }
+}
+
+/* §6.5 NEEDS_CSUM: the frame as it leaves. */
+static void complete(struct vmodel *m, uint8_t *header, uint8_t *frame, uint32_t bytes)
+{
+    const uint32_t start = vmodel_random(m, bytes - 1);
+    const uint32_t offset = vmodel_random(m, bytes - 1 - start);
+    const uint16_t sum = checksum_finish(checksum_add(0, frame + start, bytes - start));
+
+    header[0] = HEADER_NEEDS_CSUM;
+    le16_put(header + 6, (uint16_t)start);
+    le16_put(header + 8, (uint16_t)offset);
+    be16_put(frame + start + offset, sum != 0 ? sum : 0xffff);
+}
+
+static void post(struct vmodel *m, struct chain *chain)
+{
+    chain_post(m, QUEUE_TX, chain);
+    if (vmodel_random(m, 3) != 0)
+        ring_kick(m, QUEUE_TX);
+}
+
+void vmodel_send(struct vmodel *m, const struct step *step)
+{
+    const uint32_t pieces = 1 + step->b % 5;
+    const bool jumbo = !m->contract && m->d->config.mtu > 1500 && step->b % 7 == 0;
+    const uint32_t bytes = 14 + step->a % (jumbo ? 9000 : 1501);
+    uint8_t packet[FLAT_MAX];
+    struct chain *chain = chain_begin(m, QUEUE_TX, pieces);
+
+    if (chain == NULL)
+        return;
+    const bool alone = pieces > 1 && vmodel_random(m, 2) != 0;
+    const uint32_t header_bytes = vmodel_header_bytes(m, alone ? HEADER_SHORT_BYTES : 0);
+    uint8_t frame[FLAT_MAX];
+    for (uint32_t i = 0; i < bytes; i++)
+        frame[i] = (uint8_t)vmodel_random(m, 256);
+    junk_header(m, packet);
+    memcpy(packet + header_bytes, frame, bytes);
+    if (vmodel_has(m, F_CSUM) && vmodel_random(m, 2) != 0)
+        complete(m, packet, frame, bytes);
+    add_pieces(m, chain, packet, header_bytes + bytes, alone ? header_bytes : 0, pieces);
+    if (m->link)
+        vmodel_expect(m, &m->out, frame, bytes);
+    post(m, chain);
+}
+
+uint32_t vmodel_segment(const uint8_t *packet, uint32_t bytes, uint32_t mss, uint32_t index,
+                        uint8_t *frame)
+{
+    const uint32_t from = index * mss;
+    const uint32_t payload = bytes - TCP_FRAME_HEADER;
+    const uint32_t part = payload - from < mss ? payload - from : mss;
+    uint8_t *ip = frame + ETH_HEADER_BYTES;
+    uint8_t *tcp = ip + IPV4_HEADER_BYTES;
+    const uint32_t l4_bytes = TCP_HEADER_BYTES + part;
+
+    memcpy(frame, packet, TCP_FRAME_HEADER);
+    memcpy(tcp + TCP_HEADER_BYTES, packet + TCP_FRAME_HEADER + from, part);
+    be16_put(ip + IPV4_TOTAL_LENGTH_AT, (uint16_t)(IPV4_HEADER_BYTES + l4_bytes));
+    be16_put(ip + IPV4_ID_AT, (uint16_t)(be16_get(ip + IPV4_ID_AT) + index));
+    be16_put(ip + IPV4_CHECKSUM_AT, 0);
+    be16_put(ip + IPV4_CHECKSUM_AT, checksum_finish(checksum_add(0, ip, IPV4_HEADER_BYTES)));
+    be32_put(tcp + TCP_SEQUENCE_AT, be32_get(tcp + TCP_SEQUENCE_AT) + from);
+    if (from + part < payload)
+        tcp[TCP_FLAGS_AT] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
+    be16_put(tcp + TCP_CHECKSUM_AT, 0);
+    const uint32_t pseudo = checksum_pseudo_ipv4(ip + IPV4_SOURCE_AT, ip + IPV4_DESTINATION_AT,
+                                                 IP_PROTOCOL_TCP, (uint16_t)l4_bytes);
+    const uint16_t sum = checksum_finish(checksum_add(pseudo, tcp, l4_bytes));
+    be16_put(tcp + TCP_CHECKSUM_AT, sum != 0 ? sum : 0xffff); /* choices.md */
+    return TCP_FRAME_HEADER + part;
+}
+
+void vmodel_send_segments(struct vmodel *m, const struct step *step)
+{
+    const uint32_t payload = 1 + step->a % 12000;
+    const uint32_t mss = 100 + step->b % 1361;
+    const uint32_t pieces = 1 + step->b % 6;
+    uint8_t packet[FLAT_MAX] = {HEADER_NEEDS_CSUM,
+                                HEADER_GSO_TCPV4,
+                                TCP_FRAME_HEADER,
+                                0,
+                                (uint8_t)mss,
+                                (uint8_t)(mss >> 8),
+                                34,
+                                0,
+                                16};
+    uint8_t frame[FLAT_MAX];
+
+    if (!vmodel_has(m, F_CSUM) || !vmodel_has(m, F_HOST_TSO4)) {
+        vmodel_send(m, step);
+        return;
+    }
+    struct chain *chain = chain_begin(m, QUEUE_TX, pieces);
+    if (chain == NULL)
+        return;
+    const uint32_t header_bytes = vmodel_header_bytes(m, 0);
+    const uint32_t bytes = vdriver_tcp(packet + header_bytes, payload);
+    for (uint32_t i = 0; i < 12; i++)
+        packet[header_bytes + i] = (uint8_t)vmodel_random(m, 256);
+    for (uint32_t i = 0; m->link && i * mss < payload; i++)
+        vmodel_expect(m, &m->out, frame,
+                      vmodel_segment(packet + header_bytes, bytes, mss, i, frame));
+    add_pieces(m, chain, packet, header_bytes + bytes, 0, pieces);
+    post(m, chain);
+}
+
+/* Every frame leaves once, in order; what the card says it dropped may be missing. */
+void vmodel_compare_out(struct vmodel *m)
+{
+    for (uint32_t i = 0; i < m->d->frames && m->wrong == NULL && !m->hostile; i++) {
+        const struct vdriver_frame *have = &m->d->frame[i];
+
+        while (m->out.count > 0 && m->out_skips > 0 &&
+               !expected_is(expected_at(&m->out, 0), have->data, have->bytes)) {
+            expected_pop(&m->out);
+            m->out_skips--;
+        }
+        if (m->out.count == 0) {
+            vmodel_wrong(m, "a frame nobody sent");
+            break;
+        }
+        if (!expected_is(expected_at(&m->out, 0), have->data, have->bytes))
+            vmodel_wrong(m, "a frame is not the next one that was sent");
+        m->must.tx_frames++;
+        m->counts->frames_out++;
+        expected_pop(&m->out);
+    }
+    vdriver_frames_clear(m->d);
+}
+
+void vmodel_reap_tx(struct vmodel *m)
+{
+    struct chain chain;
+    uint32_t bytes;
+
+    while (ring_used(m, QUEUE_TX, &chain, &bytes)) {
+        if (bytes != 0)
+            vmodel_wrong(m, "a used length on transmit");
+        m->must.bad_chains += chain.kind == CHAIN_BAD;
+        m->must.tx_dropped += chain.kind == CHAIN_DROP;
+        m->counts->defects += chain.kind != CHAIN_GOOD;
+    }
+}
