@@ -523,6 +523,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         .tcp_connect_timeout_ms = 5000,
         .tcp_early_bytes = 4096,
         .tcp_window_max_bytes = 1u << 20,
+        .tcp_keepalive_ms = 600000,
         .dns_pending_max = 8,
         .dns_cache_max = 8,
         .dns_timeout_ms = 2000,

@@ -276,6 +276,33 @@ static void forwards_and_overrides(void **state)
     config_free(&config);
 }
 
+/* Ours beside §2.2: what a flow may hold, when it is asked, what DHCP tells. */
+static void windows_keepalive_and_dhcp(void **state)
+{
+    struct config config = loaded(WITH("AERO_L2_API_KEY=k"));
+
+    (void)state;
+    assert_int_equal(config.nat.tcp_window_max_bytes, 4194304);
+    assert_int_equal(config.nat.tcp_keepalive_ms, 600000);
+    assert_string_equal(config.nat.dhcp_domain, "");
+    assert_int_equal(config.nat.dhcp_ntp_count, 0);
+    config_free(&config);
+    config =
+        loaded(WITH("AERO_L2_TCP_WINDOW_BYTES=1000", "AERO_L2_TCP_KEEPALIVE_MS=0",
+                    "AERO_L2_DHCP_DOMAIN= Lan.Example. ", "AERO_L2_DHCP_NTP=192.0.2.1, 192.0.2.2"));
+    assert_int_equal(config.nat.tcp_window_max_bytes, 65535);
+    assert_int_equal(config.nat.tcp_keepalive_ms, 0);
+    assert_string_equal(config.nat.dhcp_domain, "lan.example");
+    assert_int_equal(config.nat.dhcp_ntp_count, 2);
+    assert_memory_equal(config.nat.dhcp_ntp, "\xc0\x00\x02\x01\xc0\x00\x02\x02", 8);
+    config_free(&config);
+    config =
+        loaded(WITH("AERO_L2_TCP_WINDOW_BYTES=99999999", "AERO_L2_TCP_KEEPALIVE_MS=9999999999"));
+    assert_int_equal(config.nat.tcp_window_max_bytes, 16777216);
+    assert_int_equal(config.nat.tcp_keepalive_ms, 86400000);
+    config_free(&config);
+}
+
 /* §2.5: "A bad override entry is a configuration error." */
 static void bad_overrides(void **state)
 {
@@ -291,6 +318,10 @@ static void bad_overrides(void **state)
         "AERO_L2_DNS_A==1.2.3.4",
         "AERO_L2_DNS_A=a..b=1.2.3.4",
         "AERO_L2_DNS_A=name=::1",
+        "AERO_L2_DHCP_DOMAIN=a..b",
+        "AERO_L2_DHCP_DOMAIN=lan example",
+        "AERO_L2_DHCP_NTP=time.example",
+        "AERO_L2_DHCP_NTP=1.2.3.4,1.2.3.5,1.2.3.6,1.2.3.7,1.2.3.8",
         "AERO_L2_ALLOWED_TCP_PORTS=80,,x",
         "AERO_L2_ALLOWED_UDP_PORTS=65536",
         "AERO_L2_ALLOWED_ORIGINS=https://a/b",
@@ -337,6 +368,7 @@ int main(void)
         cmocka_unit_test(listen_addresses),
         cmocka_unit_test(authentication_modes),
         cmocka_unit_test(forwards_and_overrides),
+        cmocka_unit_test(windows_keepalive_and_dhcp),
         cmocka_unit_test(bad_overrides),
         cmocka_unit_test(lists),
     };

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -304,6 +305,34 @@ static void reset_reaches_the_remote(void **state)
     close(served);
 }
 
+/* §6.2 [US], keepalive: a remote that went away does not hold a flow for ever. */
+static void quiet_remotes_are_asked_if_wanted(void **state)
+{
+    static const struct {
+        uint32_t idle_ms;
+        int seconds;
+    } cases[] = {{1, 1}, {600000, 600}, {86400000, 32767}};
+    struct world *world = *state;
+    int value = -1, served;
+    socklen_t bytes = sizeof value;
+    int fd = connect_to(world, &served);
+
+    assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &value, &bytes), 0);
+    assert_int_equal(value, 0);
+    world->ops.close(&world->client, fd, false);
+    close(served);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        host_keepalive(world->host, cases[i].idle_ms);
+        fd = connect_to(world, &served);
+        assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &value, &bytes), 0);
+        assert_int_equal(value, 1);
+        assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &value, &bytes), 0);
+        assert_int_equal(value, cases[i].seconds);
+        world->ops.close(&world->client, fd, false);
+        close(served);
+    }
+}
+
 static void reuse_the_other_number(struct nat *nat, uint32_t cookie)
 {
     struct world *world = nat->reuse;
@@ -457,6 +486,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(refused_connection_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(writable_follows_a_full_socket, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reset_reaches_the_remote, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(quiet_remotes_are_asked_if_wanted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stale_events_do_not_reach_a_reused_number, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(datagrams_and_port_unreachable, set_up, tear_down),

@@ -240,6 +240,49 @@ static void another_mtu_is_announced(void **state)
     free(world);
 }
 
+/* §5.2: options 26 and 15 MAY be added; 42 as well, off by default. RFC 2132 §3.17, §8.3. */
+static void domain_and_time_servers_are_told_if_configured(void **state)
+{
+    struct nat_world *world = calloc(1, sizeof *world);
+    const uint8_t *message;
+    uint8_t expected[64];
+    const uint32_t bytes = world_hex("0f0b 6c616e2e6578616d706c65 2a08 c0000201 c0000202 ff",
+                                     expected, sizeof expected);
+
+    (void)state;
+    world_init(world);
+    strcpy(world->config.dhcp_domain, "lan.example");
+    world->config.dhcp_ntp_count = 2;
+    memcpy(world->config.dhcp_ntp, "\xc0\x00\x02\x01\xc0\x00\x02\x02", 8);
+    world_start(world);
+    send(world, zero, COOKIE "350101 ff");
+    assert_int_equal(next_reply(world, &message, true), DHCP_OFFER);
+    assert_memory_equal(message + 285, expected, bytes);
+    world_close(world);
+    free(world);
+}
+
+/* RFC 2131 §2: a client takes 312 bytes of options, 548 in all, whatever is configured. */
+static void the_longest_reply_fits_every_client(void **state)
+{
+    struct nat_world *world = calloc(1, sizeof *world);
+    const struct world_frame *frame;
+
+    (void)state;
+    world_init(world);
+    memset(world->config.dhcp_domain, 'a', NAT_DOMAIN_MAX_CHARS);
+    world->config.dhcp_ntp_count = NAT_NTP_MAX;
+    world->config.lan_mtu = 1400;
+    world_start(world);
+    send(world, zero, COOKIE "350101 ff");
+    frame = world_next(world);
+    assert_non_null(frame);
+    assert_in_range(frame->bytes, 42 + 301, 42 + 548);
+    assert_int_equal(frame->data[frame->bytes - 1], DHCP_END);
+    world_close(world);
+    free(world);
+}
+
 /* quirks §4 (CVE-2021-3592): a message cut at any byte behind the header is answered or dropped,
  * never read beyond. */
 static void a_message_cut_anywhere_is_safe(void **state)
@@ -312,6 +355,8 @@ int main(void)
         WORLD_TEST_UNLEASED(a_release_frees_the_lease),
         WORLD_TEST_UNLEASED(flags_are_echoed),
         cmocka_unit_test(another_mtu_is_announced),
+        cmocka_unit_test(domain_and_time_servers_are_told_if_configured),
+        cmocka_unit_test(the_longest_reply_fits_every_client),
         cmocka_unit_test(a_message_cut_anywhere_is_safe),
         cmocka_unit_test(odd_options_are_survived),
         cmocka_unit_test(foreign_headers_are_refused),

@@ -287,6 +287,27 @@ static void a_half_closed_guest_is_asked_sooner(void **state)
                "nat . 1+0 ack 1", "guest R 1+0", "host reset", "metric tcp_conns_active 0");
 }
 
+static void never_ask(struct nat_config *config)
+{
+    config->tcp_keepalive_ms = 0;
+}
+
+static void ask_soon(struct nat_config *config)
+{
+    config->tcp_keepalive_ms = 5000;
+}
+
+/* §6.2 [US]: keepalive, configurable; 0 leaves quiet flows alone, half a connection never. */
+static void keepalive_is_configurable(void **state)
+{
+    (void)state;
+    TCP_SCRIPT_WITH(ask_soon, OPEN, "+4s", "silence", "+1s", "nat . 0+0 ack 1");
+    TCP_SCRIPT_WITH(ask_soon, OPEN, "remote closes", "nat F. 1+0", "guest . 1+0 ack 2", "+5s",
+                    "nat . 1+0 ack 1");
+    TCP_SCRIPT_WITH(never_ask, OPEN, "+86400s", "silence", "host waiting", "remote closes",
+                    "nat F. 1+0", "guest . 1+0 ack 2", "+59s", "silence", "+1s", "nat . 1+0 ack 1");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +337,7 @@ int main(void)
         cmocka_unit_test(a_full_table_takes_time_wait_flows),
         cmocka_unit_test(a_quiet_guest_is_asked),
         cmocka_unit_test(a_half_closed_guest_is_asked_sooner),
+        cmocka_unit_test(keepalive_is_configurable),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,7 @@ void world_init(struct nat_world *world)
         .tcp_connect_timeout_ms = 5000,
         .tcp_early_bytes = 262144,
         .tcp_window_max_bytes = 4u << 20,
+        .tcp_keepalive_ms = 600000,
         .dns_pending_max = 1024,
         .dns_cache_max = 10000,
         .dns_timeout_ms = 2000,

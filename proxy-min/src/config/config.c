@@ -13,7 +13,12 @@
 #include "policy/policy.h"
 #include "tunnel/codec.h"
 
-enum { LAN_MTU_MIN = 576, LAN_MTU_MAX = 65520 }; /* l2-extensions.md §4 */
+enum {
+    LAN_MTU_MIN = 576, /* l2-extensions.md §4 */
+    LAN_MTU_MAX = 65520,
+    TCP_WINDOW_MAX_BYTES = 16 << 20,
+    TCP_KEEPALIVE_MAX_MS = 86400000,
+};
 
 static const char *get_from_process(const void *context, const char *name)
 {
@@ -71,7 +76,12 @@ static bool read_stack(struct config *config, struct reader *reader)
     memcpy(nat->guest, guest, sizeof guest);
     memcpy(nat->netmask, netmask, sizeof netmask);
     nat->frame_max_bytes = config->frame_max_bytes;
-    nat->tcp_window_max_bytes = 4u << 20;
+    nat->tcp_window_max_bytes =
+        reader_clamped(reader, "AERO_L2_TCP_WINDOW_BYTES", 4u << 20, TCP_WINDOW_MAX_BYTES);
+    if (nat->tcp_window_max_bytes < UINT16_MAX)
+        nat->tcp_window_max_bytes = UINT16_MAX; /* what every SYN-ACK says */
+    nat->tcp_keepalive_ms =
+        reader_clamped(reader, "AERO_L2_TCP_KEEPALIVE_MS", 600000, TCP_KEEPALIVE_MAX_MS);
     nat->tcp_connect_timeout_ms = reader_u32(reader, "AERO_L2_TCP_CONNECT_TIMEOUT_MS", 5000);
     nat->udp_max = reader_clamped(reader, "AERO_L2_MAX_UDP_FLOWS_PER_TUNNEL", 256, 65535);
     nat->udp_idle_ms = reader_clamped(reader, "AERO_L2_UDP_FLOW_IDLE_TIMEOUT_MS", 60000, 86400000);
@@ -91,7 +101,8 @@ static bool read_stack(struct config *config, struct reader *reader)
     /* No default for a slip: guests that need another MTU would lose their long frames. */
     if (!reader_within(reader, "AERO_L2_LAN_MTU", &nat->lan_mtu, LAN_MTU_MIN, LAN_MTU_MAX))
         return complain(reader, "AERO_L2_LAN_MTU: not a number from 576 to 65520");
-    return true;
+    return config_dhcp_domain(reader_get(reader, "AERO_L2_DHCP_DOMAIN"), nat, reader->why) &&
+           config_dhcp_ntp(reader_get(reader, "AERO_L2_DHCP_NTP"), nat, reader->why);
 }
 
 /* §2.3 */

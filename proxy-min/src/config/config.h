@@ -111,5 +111,7 @@ bool config_forwards(const char *name, const char *value, struct nat_forward **f
                      uint32_t *count, char why[CONFIG_WHY_BYTES]);
 bool config_dns_overrides(const char *value, struct nat_dns_override **overrides, uint32_t *count,
                           char why[CONFIG_WHY_BYTES]);
+bool config_dhcp_domain(const char *value, struct nat_config *nat, char why[CONFIG_WHY_BYTES]);
+bool config_dhcp_ntp(const char *value, struct nat_config *nat, char why[CONFIG_WHY_BYTES]);
 
 #endif

@@ -1,4 +1,5 @@
-/* lists.c - comma-separated values: string lists, forward rules, fixed DNS answers (§2.4, §2.5). */
+/* lists.c - comma-separated values: string lists, forward rules, fixed DNS answers (§2.4, §2.5),
+ * and what DHCP hands out beside the lease. */
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <netdb.h>
@@ -249,6 +250,38 @@ bool config_dns_overrides(const char *value, struct nat_dns_override **overrides
         good = false;
     }
     *count = list.count;
+    config_list_free(&list);
+    return good;
+}
+
+bool config_dhcp_domain(const char *value, struct nat_config *nat, char why[CONFIG_WHY_BYTES])
+{
+    char name[254];
+    char *text = trimmed(value != NULL ? value : "", value != NULL ? strlen(value) : 0);
+    const bool is_empty = text == NULL || text[0] == '\0';
+    const bool good =
+        is_empty || (normalise_name(text, name) && strlen(name) <= NAT_DOMAIN_MAX_CHARS);
+
+    free(text);
+    if (!good)
+        snprintf(why, CONFIG_WHY_BYTES, "AERO_L2_DHCP_DOMAIN: not a domain name of at most %d",
+                 NAT_DOMAIN_MAX_CHARS);
+    else if (!is_empty)
+        strcpy(nat->dhcp_domain, name);
+    return good;
+}
+
+bool config_dhcp_ntp(const char *value, struct nat_config *nat, char why[CONFIG_WHY_BYTES])
+{
+    struct string_list list = {0};
+    bool good = config_list(&list, value) && list.count <= NAT_NTP_MAX;
+
+    for (uint32_t i = 0; good && i < list.count; i++)
+        good = inet_pton(AF_INET, list.items[i], nat->dhcp_ntp[i]) == 1;
+    if (!good)
+        snprintf(why, CONFIG_WHY_BYTES, "AERO_L2_DHCP_NTP: not a list of at most %d IPv4 addresses",
+                 NAT_NTP_MAX);
+    nat->dhcp_ntp_count = list.count;
     config_list_free(&list);
     return good;
 }

@@ -27,6 +27,9 @@ struct host_client {
 
 /** `dns_servers` NULL: the system's. Returns NULL with a reason on stderr. */
 struct host *host_new(uv_loop_t *loop, const char *dns_servers, uint32_t dns_timeout_ms);
+/** TCP sockets opened from now on ask a remote that was quiet for so long (tcp(7)); 0, as at first:
+ *  never. */
+void host_keepalive(struct host *host, uint32_t idle_ms);
 /** Stops watching; the loop must run once more before host_free(). */
 void host_close(struct host *host);
 void host_free(struct host *host);

@@ -46,6 +46,7 @@ struct host {
     struct host_socket *sockets; /* indexed by descriptor */
     uint32_t socket_max;
     bool use_peek_offset;
+    int keepalive_s;  /* 0: off */
     bool can_ping;    /* the kernel lends this group ICMP sockets */
     uint8_t *scratch; /* what the fallback of tcp_peek skips is read into here */
 

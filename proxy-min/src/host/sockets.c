@@ -113,6 +113,10 @@ static int open_socket(void *context, uint32_t cookie, const struct nat_endpoint
                                 .hold_bytes = HOLD_FIRST_BYTES};
     if (tcp) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        if (host->keepalive_s != 0) {
+            setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+            setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &host->keepalive_s, sizeof(int));
+        }
         if (host->use_peek_offset)
             setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &zero, sizeof zero);
     }
@@ -501,6 +505,14 @@ static uint32_t descriptor_limit(void)
 
     getrlimit(RLIMIT_NOFILE, &limit);
     return limit.rlim_cur < SOCKETS_MAX ? (uint32_t)limit.rlim_cur : SOCKETS_MAX;
+}
+
+void host_keepalive(struct host *host, uint32_t idle_ms)
+{
+    const uint32_t idle_s = idle_ms / 1000 + (idle_ms % 1000 != 0);
+
+    /* TCP_KEEPIDLE knows no more than 32767. */
+    host->keepalive_s = idle_s < INT16_MAX ? (int)idle_s : INT16_MAX;
 }
 
 struct host *host_new(uv_loop_t *loop, const char *dns_servers, uint32_t dns_timeout_ms)

@@ -131,6 +131,7 @@ static bool prepare_loop(struct worker *worker)
         host_new(&worker->loop, pool->config->dns_servers, pool->config->nat.dns_timeout_ms);
     if (worker->host == NULL || uv_async_init(&worker->loop, &worker->inbox_ready, on_inbox) != 0)
         return false;
+    host_keepalive(worker->host, pool->config->nat.tcp_keepalive_ms);
     uv_prepare_init(&worker->loop, &worker->prepare);
     uv_check_init(&worker->loop, &worker->check);
     worker->inbox_ready.data = worker->prepare.data = worker->check.data = worker;

@@ -10,7 +10,7 @@ enum {
     SERVER_PORT = 67,
     CLIENT_PORT = 68,
     REPLY_MIN_BYTES = 300, /* §5.2: old clients want BOOTP's size */
-    REPLY_MAX_BYTES = 400,
+    REPLY_MAX_BYTES = 548, /* RFC 2131 §2: what every client takes */
 
     LEASE_S = 86400, /* §5 */
     RENEW_S = 43200,
@@ -123,6 +123,11 @@ static void put_options(const struct nat *nat, struct writer *out, uint8_t type,
             be16_put(mtu, (uint16_t)nat->mtu);
             put_option(out, DHCP_INTERFACE_MTU, mtu, sizeof mtu);
         }
+        if (config->dhcp_domain[0] != '\0')
+            put_option(out, DHCP_DOMAIN, config->dhcp_domain, (uint8_t)strlen(config->dhcp_domain));
+        if (config->dhcp_ntp_count != 0)
+            put_option(out, DHCP_NTP_SERVER, config->dhcp_ntp,
+                       (uint8_t)(config->dhcp_ntp_count * sizeof config->dhcp_ntp[0]));
     }
     out->bytes[out->length++] = DHCP_END;
 }

@@ -108,6 +108,8 @@ struct nat_dns_override { /* AERO_L2_DNS_A */
     uint8_t address[4];
 };
 
+enum { NAT_NTP_MAX = 4, NAT_DOMAIN_MAX_CHARS = 190 }; /* so that a reply fits 548 bytes */
+
 struct nat_config {
     const struct policy *policy;
     uint8_t gateway_mac[6];
@@ -122,12 +124,16 @@ struct nat_config {
     bool udp_full_cone;       /* a guest port is one socket that answers to everybody */
     uint32_t tcp_connect_timeout_ms;
     uint32_t tcp_early_bytes;      /* AERO_L2_STACK_MAX_BUFFERED_TCP_BYTES_PER_CONN */
-    uint32_t tcp_window_max_bytes; /* receive window towards the guest, 64 KiB .. 4 MiB */
+    uint32_t tcp_window_max_bytes; /* receive window towards the guest, from 65535 on */
+    uint32_t tcp_keepalive_ms;     /* a guest quiet for so long is asked; 0: never */
     uint32_t dns_pending_max, dns_cache_max, dns_timeout_ms, dns_default_ttl_s, dns_max_ttl_s;
     const struct nat_forward *tcp_forwards, *udp_forwards;
     uint32_t tcp_forward_count, udp_forward_count;
     const struct nat_dns_override *dns_overrides;
     uint32_t dns_override_count;
+    char dhcp_domain[NAT_DOMAIN_MAX_CHARS + 1]; /* option 15; "": none */
+    uint8_t dhcp_ntp[NAT_NTP_MAX][4];           /* option 42 */
+    uint32_t dhcp_ntp_count;
 };
 
 struct nat_metrics { /* §7; the session layer owns one per process */

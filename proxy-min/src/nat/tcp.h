@@ -81,8 +81,7 @@ enum {
     TCP_PROBE_RETRIES = 12, /* zero-window probes without any answer */
     TCP_ACK_DELAY_US = 20000,
     TCP_TIME_WAIT_US = 10000000,         /* 2 MSL for a path that is a tunnel, not the Internet */
-    TCP_KEEPALIVE_IDLE_US = 600000000,   /* a quiet guest is asked after ten minutes */
-    TCP_KEEPALIVE_CLOSING_US = 60000000, /* ... after one, once either side has closed */
+    TCP_KEEPALIVE_CLOSING_US = 60000000, /* a quiet guest is asked, once either side has closed */
     TCP_KEEPALIVE_INTERVAL_US = 30000000,
     TCP_KEEPALIVE_PROBES = 8,
     TCP_ANSWER_INTERVAL_US = 50000, /* between answers to unacceptable empty segments */
@@ -300,6 +299,8 @@ void tcp_list_remove(struct nat_tcp *tcp, enum tcp_list which, struct tcp_flow *
 void tcp_timer_set(struct nat_tcp *tcp, struct tcp_flow *flow, enum tcp_timer timer,
                    uint64_t at_us);
 void tcp_timer_forget(struct nat_tcp *tcp, struct tcp_flow *flow);
+/** (Re)starts the time after which a quiet guest is asked. */
+void tcp_timer_idle(struct nat_tcp *tcp, struct tcp_flow *flow);
 /** (Re)starts the retransmission timer for what is in flight, or stops it. */
 void tcp_timer_retransmit(struct nat_tcp *tcp, struct tcp_flow *flow);
 /** RFC 6298 §2: takes a sample. */

@@ -197,7 +197,7 @@ bool tcp_host_deliver(struct nat_tcp *tcp, struct tcp_flow *flow)
         flow->rcv_nxt++;
         flow->guest_fin_done = flow->ack_due = true;
         flow->we_closed_first = flow->fin_sent;
-        tcp_timer_set(tcp, flow, TCP_TIMER_IDLE, tcp->nat->now_us + TCP_KEEPALIVE_CLOSING_US);
+        tcp_timer_idle(tcp, flow);
     }
     if (flow->guest_fin_done && !flow->host_shut && flow->host_nxt == flow->guest_fin_seq) {
         flow->host_shut = true;

@@ -261,7 +261,7 @@ static bool input_syn_received(struct nat_tcp *tcp, struct tcp_flow *flow,
     flow->ssthresh = UINT32_MAX;
     flow->rate_at_us = tcp->nat->now_us;
     tcp_timer_set(tcp, flow, TCP_TIMER_SEND, 0);
-    tcp_timer_set(tcp, flow, TCP_TIMER_IDLE, tcp->nat->now_us + TCP_KEEPALIVE_IDLE_US);
+    tcp_timer_idle(tcp, flow);
     if (flow->block_first != 0)
         tcp_host_take(tcp, flow, flow->rcv_nxt, NULL, 0); /* early data is in order now */
     tcp_flow_ready(tcp, flow);

@@ -240,7 +240,7 @@ static void sent(struct nat_tcp *tcp, struct tcp_flow *flow, uint32_t seq, uint3
     flow->snd_max = seq_max(flow->snd_max, end);
     if (flow->host_eof && end == fin_end && !flow->fin_sent) {
         flow->fin_sent = true;
-        tcp_timer_set(tcp, flow, TCP_TIMER_IDLE, tcp->nat->now_us + TCP_KEEPALIVE_CLOSING_US);
+        tcp_timer_idle(tcp, flow);
     }
     if (flow->timer_us[TCP_TIMER_SEND] == 0)
         tcp_timer_retransmit(tcp, flow);

@@ -201,15 +201,31 @@ static bool ack_timer(struct nat_tcp *tcp, struct tcp_flow *flow)
     return true;
 }
 
+static uint64_t idle_bound_us(const struct nat_tcp *tcp, const struct tcp_flow *flow)
+{
+    const uint64_t idle_us = (uint64_t)tcp->nat->config->tcp_keepalive_ms * 1000;
+    const bool is_closing = flow->guest_fin_done || flow->fin_sent;
+
+    if (is_closing && (idle_us == 0 || idle_us > TCP_KEEPALIVE_CLOSING_US))
+        return TCP_KEEPALIVE_CLOSING_US; /* half a connection is bounded in any case */
+    return idle_us;
+}
+
+void tcp_timer_idle(struct nat_tcp *tcp, struct tcp_flow *flow)
+{
+    const uint64_t idle_us = idle_bound_us(tcp, flow);
+
+    tcp_timer_set(tcp, flow, TCP_TIMER_IDLE, idle_us != 0 ? tcp->nat->now_us + idle_us : 0);
+}
+
 /* RFC 1122 §4.2.3.6: keepalives, so that a guest that went away does not hold its slot. Time is
  * counted from the last segment heard; the timer need not move for each. */
 static bool idle_timer(struct nat_tcp *tcp, struct tcp_flow *flow)
 {
-    const bool is_closing = flow->guest_fin_done || flow->fin_sent;
-    const uint64_t idle_us = is_closing ? TCP_KEEPALIVE_CLOSING_US : TCP_KEEPALIVE_IDLE_US;
+    const uint64_t idle_us = idle_bound_us(tcp, flow);
     const uint64_t due_us = flow->heard_at_us + idle_us;
 
-    if (flow->state != TCP_OPEN)
+    if (flow->state != TCP_OPEN || idle_us == 0)
         return true;
     if (tcp->nat->now_us < due_us) {
         flow->keepalives = 0;
