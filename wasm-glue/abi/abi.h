@@ -45,6 +45,9 @@ enum abi_error {                         /* beside the ring_error values */
                  ABI_ERR_REFUSED = -102, /* the card's own queue does not take this frame */
 };
 
+/* The extensions a tunnel client speaks, a set of bits; SUPER needs the other one. */
+enum abi_tunnel { ABI_TUNNEL_EXTENDED = 1, ABI_TUNNEL_SUPER = 2 };
+
 enum abi_host {
     ABI_HOST_CALLBACKS,
     ABI_HOST_LINEAR,

@@ -152,7 +152,10 @@ int32_t rings_find(void *buffer, uint32_t bytes, uint32_t kind);
 
 /* The tunnel client (tunnel/client.h). */
 
-/** Bytes of memory for a client with these options (§9.1), 0 when they are out of range. */
+/**
+ * Bytes of memory for a client with these options (§9.1), 0 when they are out of range.
+ * `extensions` are abi_tunnel bits. With SUPER a frame_max_bytes of 0 means 65550, as tag 1 must.
+ */
 ABI_EXPORT(tunnel_bytes)
 uint32_t tunnel_bytes(uint32_t max_queued_bytes, uint32_t frame_max_bytes,
                       uint32_t control_max_bytes, uint32_t keepalive_min_ms,
@@ -182,6 +185,17 @@ uint8_t *tunnel_send_begin(struct tunnel *tunnel, uint32_t frame_bytes);
 ABI_EXPORT(tunnel_send_end)
 void tunnel_send_end(struct tunnel *tunnel);
 
+/**
+ * The same for a super-frame of segments of gso_bytes (> 0): sent uncut to a proxy that takes it,
+ * cut into frames for any other. tunnel_super_end() returns how many frames it made, 0 when it
+ * cannot be cut and was dropped, -1 when one was refused.
+ */
+ABI_EXPORT(tunnel_super_begin)
+uint8_t *tunnel_super_begin(struct tunnel *tunnel, uint32_t frame_bytes, uint32_t gso_bytes);
+
+ABI_EXPORT(tunnel_super_end)
+int32_t tunnel_super_end(struct tunnel *tunnel);
+
 /** The oldest message to send, or 0; tunnel_outbound_bytes() says how long it is. */
 ABI_EXPORT(tunnel_outbound)
 const uint8_t *tunnel_outbound(struct tunnel *tunnel);
@@ -209,7 +223,10 @@ void tunnel_feed(struct tunnel *tunnel, uint32_t bytes, double now_ms);
 ABI_EXPORT(tunnel_tick)
 double tunnel_tick(struct tunnel *tunnel, double now_ms);
 
-/** The next event as eight words, good until the next call; its type is 0 when there is none. */
+/**
+ * The next event as nine words, good until the next call; its type is 0 when there is none. The
+ * last one is a frame's gso_size, 0 for an ordinary frame.
+ */
 ABI_EXPORT(tunnel_event)
 const struct tunnel_event *tunnel_event(struct tunnel *tunnel);
 

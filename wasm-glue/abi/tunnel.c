@@ -6,6 +6,7 @@
 
 #include "exports.h"
 #include "tunnel/client.h"
+#include "tunnel_super.h"
 
 #define STAT(field)                                                                                \
     {                                                                                              \
@@ -17,7 +18,7 @@ static const struct abi_name names[] = {
     STAT(tx_refused_state), STAT(tx_refused_size), STAT(tx_refused_full),   STAT(rx_undecodable),
     STAT(rx_unknown_type),  STAT(rx_errors),       STAT(errors_suppressed), STAT(pings_sent),
     STAT(pongs_received),   STAT(tx_messages),     STAT(tx_batches),        STAT(rx_messages),
-    STAT(rx_batches),       STAT(events_lost),
+    STAT(rx_batches),       STAT(tx_supers),       STAT(rx_supers),         STAT(events_lost),
 };
 enum { ALIGNMENT = 16 };
 enum { NAMES = sizeof names / sizeof names[0] };
@@ -32,13 +33,15 @@ struct tunnel_event {
     int32_t code;
     uint32_t detail;
     uint32_t close_code;
+    uint32_t gso_bytes;
 };
 
 struct tunnel {
     struct l2t_client *client;
     struct tunnel_event event;
     uint32_t outbound_bytes;
-    uint64_t stats[NAMES];               /* a snapshot, made by tunnel_stats() */
+    uint64_t stats[NAMES]; /* a snapshot, made by tunnel_stats() */
+    struct tunnel_super super;
     uint8_t area[ABI_MESSAGE_BYTES + 1]; /* so that a message over the limit still is one */
 };
 
@@ -55,7 +58,8 @@ static struct l2t_options options_of(uint32_t frame_max_bytes, uint32_t control_
         .keepalive_max_ms = keepalive_max_ms,
         .error_interval_ms = error_interval_ms,
         .random_seed = random_seed,
-        .base_protocol_only = extensions == 0,
+        .base_protocol_only = (extensions & ABI_TUNNEL_EXTENDED) == 0,
+        .super_frames = (extensions & ABI_TUNNEL_SUPER) != 0,
     };
 }
 
@@ -113,6 +117,16 @@ void tunnel_send_end(struct tunnel *tunnel)
     l2t_client_send_end(tunnel->client);
 }
 
+uint8_t *tunnel_super_begin(struct tunnel *tunnel, uint32_t frame_bytes, uint32_t gso_bytes)
+{
+    return tunnel_super_start(&tunnel->super, tunnel->client, frame_bytes, (uint16_t)gso_bytes);
+}
+
+int32_t tunnel_super_end(struct tunnel *tunnel)
+{
+    return tunnel_super_finish(&tunnel->super, tunnel->client);
+}
+
 const uint8_t *tunnel_outbound(struct tunnel *tunnel)
 {
     return l2t_client_outbound(tunnel->client, &tunnel->outbound_bytes);
@@ -163,6 +177,7 @@ const struct tunnel_event *tunnel_event(struct tunnel *tunnel)
         .code = event.code,
         .detail = event.detail,
         .close_code = event.close_code,
+        .gso_bytes = event.gso_bytes,
     };
     return &tunnel->event;
 }
