@@ -1,8 +1,10 @@
 /* tcp_open_test.c - how a flow begins, or does not (spec/l2-proxy.md §6.1, §6.2; RFC 9293). */
 #include "tcp_script.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -131,6 +133,19 @@ static void a_refusal_becomes_rst(void **state)
     (void)state;
     TCP_SCRIPT("guest S 0+0", "refuses", "nat R. 0+0 abs 0 ack 1", "silence", "host reset",
                "metric connect_fail 1", "metric tcp_conns_active 0");
+}
+
+/* Issue "the NAT": unreachable becomes ICMP + RST. RFC 792: net is 0, host is 1. */
+static void unreachable_becomes_icmp_and_rst(void **state)
+{
+    char refuses_host[32], refuses_net[32];
+
+    (void)state;
+    snprintf(refuses_host, sizeof refuses_host, "refuses %d", EHOSTUNREACH);
+    snprintf(refuses_net, sizeof refuses_net, "refuses %d", ENETUNREACH);
+    TCP_SCRIPT("guest S 0+0", refuses_host, "unreachable 1", "nat R. 0+0 abs 0 ack 1", "silence",
+               "host reset", "metric connect_fail 1", "metric tcp_conns_active 0");
+    TCP_SCRIPT("guest S 0+0", refuses_net, "unreachable 0", "nat R. 0+0 abs 0 ack 1", "silence");
 }
 
 /* §2.2 AERO_L2_TCP_CONNECT_TIMEOUT_MS: silent, then RST. */
@@ -273,6 +288,7 @@ int main(void)
         cmocka_unit_test(without_an_mss_segments_are_536),
         cmocka_unit_test(an_absurd_mss_is_clamped),
         cmocka_unit_test(a_refusal_becomes_rst),
+        cmocka_unit_test(unreachable_becomes_icmp_and_rst),
         cmocka_unit_test(a_time_out_becomes_rst),
         cmocka_unit_test(a_segment_of_no_flow_is_reset),
         cmocka_unit_test(syn_ack_from_the_guest_opens_nothing),

@@ -189,6 +189,16 @@ static void a_syn_on_an_open_flow_is_challenged(void **state)
                "host opens 1", "host waiting");
 }
 
+/* RFC 5961 §7: challenges are limited, here to 100 a second and tunnel, so that a blind attacker
+ * behind the guest's back, or the guest, can't make us a source of traffic. */
+static void challenges_are_limited(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN, "times 100 guest S 900000+0", "times 100 nat . 1+0 ack 1",
+               "times 50 guest S 900000+0", "times 50 guest R 500+0", "silence", "+1s",
+               "guest R 500+0", "nat . 1+0 ack 1", "host waiting");
+}
+
 /* RFC 5961 §5.2 and RootlessRelay: an ACK of what was never sent is answered, and moves nothing. */
 static void a_future_ack_changes_nothing(void **state)
 {
@@ -389,6 +399,7 @@ int main(void)
         cmocka_unit_test(urgent_data_is_data),
         cmocka_unit_test(a_reset_must_be_exact),
         cmocka_unit_test(a_syn_on_an_open_flow_is_challenged),
+        cmocka_unit_test(challenges_are_limited),
         cmocka_unit_test(a_future_ack_changes_nothing),
         cmocka_unit_test(data_without_ack_is_dropped),
         cmocka_unit_test(paws_refuses_old_timestamps),

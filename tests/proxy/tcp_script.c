@@ -341,6 +341,39 @@ static void do_metric(struct script *script)
     broken(script, "unknown metric");
 }
 
+/* RFC 792: destination unreachable, the SYN's IP header and first eight bytes behind it. */
+static void do_unreachable(struct script *script)
+{
+    const struct world_packet packet = world_next_ipv4(&script->world);
+    const uint8_t *quoted = packet.payload + ICMP_HEADER_BYTES;
+
+    want(script, "protocol", packet.protocol, IP_PROTOCOL_ICMP);
+    want(script, "from the gateway", (uint32_t)memcmp(packet.source, world_gateway, 4), 0);
+    want(script, "type", packet.payload[0], 3);
+    want(script, "code", packet.payload[1], number(script));
+    want(script, "quoted protocol", quoted[IPV4_PROTOCOL_AT], IP_PROTOCOL_TCP);
+    want(script, "quoted source", (uint32_t)memcmp(quoted + IPV4_SOURCE_AT, world_guest, 4), 0);
+    want(script, "quoted destination",
+         (uint32_t)memcmp(quoted + IPV4_DESTINATION_AT, world_server, 4), 0);
+    quoted += IPV4_HEADER_BYTES;
+    want(script, "quoted port", be16_get(quoted + TCP_SOURCE_AT), GUEST_PORT);
+    want(script, "quoted remote port", be16_get(quoted + TCP_DESTINATION_AT), REMOTE_PORT);
+    want(script, "quoted seq", be32_get(quoted + TCP_SEQUENCE_AT), script->guest_isn);
+}
+
+static void do_line(struct script *script, const char *line);
+
+static void do_times(struct script *script)
+{
+    const uint32_t times = number(script);
+    const char *line = script->line;
+
+    for (int skipped = 0; skipped < 2; skipped++)
+        line += strcspn(line, " ") + 1;
+    for (uint32_t i = 0; i < times; i++)
+        do_line(script, line);
+}
+
 static void do_advance(struct script *script)
 {
     char unit[3];
@@ -369,6 +402,10 @@ static void do_line(struct script *script, const char *line)
         do_fill(script);
     } else if (next_is(script, "nat")) {
         do_nat(script);
+    } else if (next_is(script, "unreachable")) {
+        do_unreachable(script);
+    } else if (next_is(script, "times")) {
+        do_times(script);
     } else if (next_is(script, "silence")) {
         struct world_segment got;
         if (world_next_tcp(&script->world, &got))

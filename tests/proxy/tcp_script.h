@@ -10,7 +10,9 @@
  *   batch FLAGS ...   the same, the batch goes on
  *   fill FROM TO      the guest sends these sequence numbers as one batch of segments of 1000 bytes
  *   nat FLAGS SEQ+LEN ...   the next frame to the guest is this; fields left out are not compared
+ *   unreachable CODE  the next frame is that ICMP message of the gateway, about the guest's SYN
  *   silence           no frame waits
+ *   times N LINE      the line, N times
  *   +N us|ms|s        the clock advances, timers run on their way
  *   connects | refuses [N]     the host's connect() succeeds, fails with errno N
  *   host opens N      tcp_connect() was called N times so far

@@ -4,6 +4,8 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -197,8 +199,8 @@ static void the_host_closes_first(void **state)
     TCP_SCRIPT(OPEN, "remote sends 100", "nat P. 1+100", "remote closes", "nat F. 101+0",
                "guest . 1+0 ack 102", "guest P. 1+50 ack 102", "+20ms", "nat . 102+0 ack 51",
                "host got 50", "host waiting", "guest F. 51+0 ack 102", "nat . 102+0 ack 52",
-               "host closed", "metric tcp_conns_active 1", "guest F. 51+0 ack 102",
-               "nat . 102+0 ack 52", "+10s", "silence", "metric tcp_conns_active 0");
+               "host closed", "metric tcp_conns_active 0", "guest F. 51+0 ack 102",
+               "nat . 102+0 ack 52", "+10s", "silence", "guest F. 51+0 ack 102", "nat R 102+0");
 }
 
 /* RFC 9293 §3.6 case 3: both close at once. */
@@ -206,8 +208,8 @@ static void both_close_at_once(void **state)
 {
     (void)state;
     TCP_SCRIPT(OPEN, "remote closes", "nat F. 1+0 ack 1", "guest F. 1+0 ack 1", "host shut",
-               "nat . 2+0 ack 2", "guest . 2+0 ack 2", "host closed", "metric tcp_conns_active 1",
-               "+10s", "metric tcp_conns_active 0");
+               "nat . 2+0 ack 2", "guest . 2+0 ack 2", "host closed", "metric tcp_conns_active 0",
+               "guest F. 1+0 ack 2", "nat . 2+0 ack 2", "+10s", "guest F. 1+0 ack 2", "nat R 2+0");
 }
 
 /* The FIN rides on the last data when the remote's end is known in time. */
@@ -257,6 +259,50 @@ static void time_wait_yields_to_a_newer_syn(void **state)
 static void one_flow(struct nat_config *config)
 {
     config->tcp_max = 1;
+}
+
+static void six_flows(struct nat_config *config)
+{
+    config->tcp_max = 6;
+}
+
+/* §6.2: a bound on time-wait state, in time: it is over after 2 MSL, counted anew from each late
+ * FIN (RFC 9293 §3.10.7.4), and holds neither a host socket nor a place in the metric. */
+static void time_wait_is_bounded_in_time(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN, "remote closes", "nat F. 1+0", "guest F. 1+0 ack 2", "nat . 2+0 ack 2",
+               "host closed", "metric tcp_conns_active 0", "+9s", "guest F. 1+0 ack 2",
+               "nat . 2+0 ack 2", "+9s", "guest F. 1+0 ack 2", "nat . 2+0 ack 2", "+10s",
+               "guest F. 1+0 ack 2", "nat R 2+0");
+}
+
+/* ... and in number: it never keeps a new connection out, however many came before. */
+static void time_wait_never_keeps_a_new_flow_out(void **state)
+{
+    static const char *const life[] = {"guest S 0+0 mss 1000 port %d",
+                                       "connects",
+                                       "nat S. 0+0 ack 1 port %d",
+                                       "guest . 1+0 ack 1 port %d",
+                                       "remote closes",
+                                       "nat F. 1+0 port %d",
+                                       "guest F. 1+0 ack 2 port %d",
+                                       "nat . 2+0 ack 2 port %d"};
+    enum { FLOWS = 30, LINES = sizeof life / sizeof life[0] };
+    static char lines[FLOWS * LINES][48];
+    const char *script[FLOWS * LINES + 1] = {NULL};
+
+    (void)state;
+    for (int i = 0; i < FLOWS * LINES; i++) {
+        const char *form = life[i % LINES];
+        const char *place = strstr(form, "%d");
+
+        snprintf(lines[i], sizeof lines[i], "%.*s", place != NULL ? (int)(place - form) : 40, form);
+        if (place != NULL)
+            snprintf(lines[i] + (place - form), 8, "%d", 1000 + i / LINES);
+        script[i] = lines[i];
+    }
+    tcp_script_with(six_flows, script);
 }
 
 /* §6.2: a bound on time-wait state: a full table takes the oldest. */
@@ -334,6 +380,8 @@ int main(void)
         cmocka_unit_test(the_shutdown_waits_for_the_kernel),
         cmocka_unit_test(a_broken_host_socket_resets_the_guest),
         cmocka_unit_test(time_wait_yields_to_a_newer_syn),
+        cmocka_unit_test(time_wait_is_bounded_in_time),
+        cmocka_unit_test(time_wait_never_keeps_a_new_flow_out),
         cmocka_unit_test(a_full_table_takes_time_wait_flows),
         cmocka_unit_test(a_quiet_guest_is_asked),
         cmocka_unit_test(a_half_closed_guest_is_asked_sooner),

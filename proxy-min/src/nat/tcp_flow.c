@@ -191,6 +191,8 @@ void tcp_flow_free(struct nat_tcp *tcp, struct tcp_flow *flow, bool reset)
 {
     if (flow->state == TCP_TIME_WAIT)
         tcp_list_remove(tcp, TCP_LIST_TIME_WAIT, flow);
+    else
+        nat_gauge(&tcp->nat->metrics->tcp_conns_active, -1);
     release(tcp, flow, reset);
     unhash(tcp, flow);
     flow->state = TCP_FREE;
@@ -199,7 +201,6 @@ void tcp_flow_free(struct nat_tcp *tcp, struct tcp_flow *flow, bool reset)
     flow->hash_next = tcp->flow_free;
     tcp->flow_free = tcp_flow_id(tcp, flow);
     tcp->flow_count--;
-    nat_gauge(&tcp->nat->metrics->tcp_conns_active, -1);
 }
 
 void tcp_flow_time_wait(struct nat_tcp *tcp, struct tcp_flow *flow)
@@ -207,6 +208,7 @@ void tcp_flow_time_wait(struct nat_tcp *tcp, struct tcp_flow *flow)
     const bool ack_due = flow->ack_due;
 
     release(tcp, flow, false);
+    nat_gauge(&tcp->nat->metrics->tcp_conns_active, -1); /* nothing of the host's is left */
     flow->state = TCP_TIME_WAIT;
     tcp_list_append(tcp, TCP_LIST_TIME_WAIT, flow);
     tcp_timer_set(tcp, flow, TCP_TIMER_SEND, tcp->nat->now_us + TCP_TIME_WAIT_US);
