@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -180,6 +181,109 @@ static void a_full_queue_pauses_and_resumes(void **state)
                "silence");
 }
 
+/* ---- several flows ---- */
+
+enum { FLOWS = 3, FLOW_PORT = 2000, MSS = 1000 };
+
+static struct world_segment flow_segment(uint32_t flow, uint8_t flags)
+{
+    struct world_segment segment = {.guest_port = (uint16_t)(FLOW_PORT + flow),
+                                    .remote_port = (uint16_t)(80 + flow),
+                                    .flags = flags,
+                                    .window = 65535};
+
+    memcpy(segment.remote, world_server, sizeof segment.remote);
+    return segment;
+}
+
+/* Three flows, each with its own remote port, so that world_socket_to() tells them apart. */
+static void open_flows(struct nat_world *world)
+{
+    static const uint8_t mss_1000[4] = {2, 4, MSS >> 8, MSS & 255};
+
+    tcp_world_open(world, 0, NULL);
+    for (uint32_t flow = 0; flow < FLOWS; flow++) {
+        struct world_segment segment = flow_segment(flow, TCP_SYN), answer;
+
+        memcpy(segment.options, mss_1000, sizeof mss_1000);
+        segment.options_bytes = sizeof mss_1000;
+        world_send_tcp(world, &segment);
+        world_connected(world, world_socket_to(world, world_server, segment.remote_port));
+        assert_true(world_next_tcp(world, &answer));
+        segment = flow_segment(flow, TCP_ACK);
+        segment.seq = 1;
+        segment.ack = answer.seq + 1;
+        world_send_tcp(world, &segment);
+    }
+    world_expect_nothing(world);
+}
+
+/* Issue "the NAT": one flow can't starve another (round-robin with a quantum): three that have more
+ * to send than the queue takes share it evenly but for a quantum, whoever
+ * was there first. */
+static void flows_share_the_queue(void **state)
+{
+    static const uint8_t data[60 * MSS];
+    struct nat_world *world = calloc(1, sizeof *world);
+    uint32_t frames[FLOWS] = {0};
+    struct world_segment got;
+
+    (void)state;
+    open_flows(world);
+    world->frame_room = 0;
+    for (uint32_t flow = 0; flow < FLOWS; flow++)
+        world_remote_sends(world, world_socket_to(world, world_server, (uint16_t)(80 + flow)), data,
+                           sizeof data);
+    world_queue(world, 50 * FLOWS);
+    while (world_next_tcp(world, &got)) {
+        uint32_t least = UINT32_MAX;
+
+        assert_in_range(got.guest_port, FLOW_PORT, FLOW_PORT + FLOWS - 1);
+        frames[got.guest_port - FLOW_PORT]++;
+        for (uint32_t flow = 0; flow < FLOWS; flow++)
+            least = frames[flow] < least ? frames[flow] : least;
+        assert_in_range(frames[got.guest_port - FLOW_PORT] - least, 0, 32);
+    }
+    assert_int_equal(frames[0] + frames[1] + frames[2], 50 * FLOWS);
+    world_close(world);
+    free(world);
+}
+
+/* ... and the other way: a remote that takes nothing holds up its own flow only. */
+static void a_stalled_remote_holds_up_no_other_flow(void **state)
+{
+    static const uint8_t data[MSS];
+    struct nat_world *world = calloc(1, sizeof *world);
+    struct world_segment got;
+    uint32_t acked[FLOWS] = {0};
+
+    (void)state;
+    open_flows(world);
+    world_socket_to(world, world_server, 81)->send_room = 0;
+    for (uint32_t i = 0; i < 40; i++)
+        for (uint32_t flow = 0; flow < FLOWS; flow++) {
+            struct world_segment segment = flow_segment(flow, TCP_ACK);
+
+            segment.seq = 1 + i * MSS;
+            segment.ack = 1;
+            segment.payload = data;
+            segment.payload_bytes = MSS;
+            world_batch_tcp(world, &segment);
+        }
+    world_flush(world);
+    while (world_next_tcp(world, &got))
+        acked[got.guest_port - FLOW_PORT] = got.ack;
+    for (uint32_t flow = 0; flow < FLOWS; flow++) {
+        const struct world_socket *socket =
+            world_socket_to(world, world_server, (uint16_t)(80 + flow));
+
+        assert_int_equal(acked[flow], 1 + 40 * MSS); /* the stalled one's is kept here */
+        assert_int_equal(socket->out.bytes, flow == 1 ? 0 : 40 * MSS);
+    }
+    world_close(world);
+    free(world);
+}
+
 /* ---- the end ---- */
 
 /* §6.2, Guest FIN: half-close: the host is shut for writing, its data still flows. */
@@ -288,12 +392,12 @@ static void time_wait_never_keeps_a_new_flow_out(void **state)
                                        "nat F. 1+0 port %d",
                                        "guest F. 1+0 ack 2 port %d",
                                        "nat . 2+0 ack 2 port %d"};
-    enum { FLOWS = 30, LINES = sizeof life / sizeof life[0] };
-    static char lines[FLOWS * LINES][48];
-    const char *script[FLOWS * LINES + 1] = {NULL};
+    enum { LIVES = 30, LINES = sizeof life / sizeof life[0] };
+    static char lines[LIVES * LINES][48];
+    const char *script[LIVES * LINES + 1] = {NULL};
 
     (void)state;
-    for (int i = 0; i < FLOWS * LINES; i++) {
+    for (int i = 0; i < LIVES * LINES; i++) {
         const char *form = life[i % LINES];
         const char *place = strstr(form, "%d");
 
@@ -372,6 +476,8 @@ int main(void)
         cmocka_unit_test(senseless_sacks_are_ignored),
         cmocka_unit_test(a_lone_fin_is_not_fast_retransmitted),
         cmocka_unit_test(a_full_queue_pauses_and_resumes),
+        cmocka_unit_test(flows_share_the_queue),
+        cmocka_unit_test(a_stalled_remote_holds_up_no_other_flow),
         cmocka_unit_test(the_guest_closes_first),
         cmocka_unit_test(the_host_closes_first),
         cmocka_unit_test(both_close_at_once),
