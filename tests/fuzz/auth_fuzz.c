@@ -6,12 +6,7 @@
 #include <string.h>
 
 #include "auth/auth.h"
-
-static void must(bool holds) /* assert() is compiled out of optimised builds */
-{
-    if (!holds)
-        abort();
-}
+#include "must.h"
 
 static void read_origin(const char *text)
 {

@@ -2,18 +2,13 @@
  * dns_fuzz.c - the DNS parser: every input is taken as a query and as an answer. What is parsed
  *              must stay inside its bounds, and what is written must parse again.
  */
+#include "must.h"
 #include "nat/dns_wire.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
 
 static void as_query(const uint8_t *data, size_t bytes)
 {
@@ -24,14 +19,14 @@ static void as_query(const uint8_t *data, size_t bytes)
 
     if (!dns_question_parse(&question, data, bytes))
         return;
-    CHECK(strlen(question.name) <= 253);
-    CHECK(question.wire_bytes >= 5 && question.wire_bytes <= sizeof question.wire);
+    must(strlen(question.name) <= 253);
+    must(question.wire_bytes >= 5 && question.wire_bytes <= sizeof question.wire);
     dns_reverse_address(question.name, address);
     const size_t reply_bytes = dns_reply_head(reply, &question, DNS_NXDOMAIN, 0, false);
 
     reply[2] &= 0x7f; /* a query once more */
-    CHECK(dns_question_parse(&again, reply, reply_bytes));
-    CHECK(strcmp(question.name, again.name) == 0 && question.type == again.type);
+    must(dns_question_parse(&again, reply, reply_bytes));
+    must(strcmp(question.name, again.name) == 0 && question.type == again.type);
 }
 
 static void as_answer(const uint8_t *data, size_t bytes)
@@ -43,13 +38,13 @@ static void as_answer(const uint8_t *data, size_t bytes)
     if (!dns_answer_open(&answer, data, bytes))
         return;
     for (uint32_t i = 0; i < DNS_RECORDS_MAX && dns_answer_next(&answer, &record); i++) {
-        CHECK(record.rdata_at <= bytes && record.rdata_bytes <= bytes - record.rdata_at);
+        must(record.rdata_at <= bytes && record.rdata_bytes <= bytes - record.rdata_at);
         const size_t room = sizeof out / (i % 3 + 1);
         const size_t written = dns_record_write(&answer, &record, 60, out, room);
 
-        CHECK(written <= room);
+        must(written <= room);
         if (written != 0)
-            CHECK(written == 12u + (size_t)(out[10] << 8 | out[11]));
+            must(written == 12u + (size_t)(out[10] << 8 | out[11]));
     }
 }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "must.h"
 #include "tunnel/batch.h"
 #include "tunnel/client.h"
 #include "tunnel/super.h"
@@ -17,13 +18,6 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 enum { QUEUED_MAX = 3000 };
-
-/* Ours, not the peer's fault: the fuzzer has found something. */
-static void must(bool holds)
-{
-    if (!holds)
-        abort();
-}
 
 static void decode_alone(const uint8_t *wire, size_t bytes)
 {

@@ -5,13 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "must.h"
 #include "ws/ws.h"
-
-static void must(bool holds) /* assert() is compiled out of optimised builds */
-{
-    if (!holds)
-        abort();
-}
 
 enum { CAP = 300, STORY_MAX = 1 << 16 };
 
