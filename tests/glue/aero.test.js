@@ -14,26 +14,11 @@ import init, {
 } from "aero-nic/aero";
 import { buildRings, RingKind } from "aero-nic/ring";
 
+import { asCard, GUEST_BASE, emulatorMemory as memoryFor, PAGE } from "./aero-support.js";
 import { Driver, numberedFrame, RAM_BYTES, Reg } from "./driver.js";
 
-const PAGE = 65536;
-const GUEST_BASE = 0x800000;
-const EXTRA_PAGES = 16;
 const wasmUrl = (variant) => new URL(`../../wasm-glue/dist/e1000-${variant}.wasm`, import.meta.url);
-
-function emulatorMemory(shared) {
-  const pages = (GUEST_BASE + RAM_BYTES) / PAGE + EXTRA_PAGES;
-  return new WebAssembly.Memory({ initial: pages, maximum: 2 * pages, shared });
-}
-
-/** The bridge as driver.js wants a card. */
-function asCard(bridge) {
-  return {
-    configWrite: (offset, size, value) => bridge.pci_config_write(offset, size, value),
-    barRead: (_, offset, size) => bridge.mmio_read(offset, size),
-    barWrite: (_, offset, size, value) => bridge.mmio_write(offset, size, value),
-  };
-}
+const emulatorMemory = (shared) => memoryFor(shared, RAM_BYTES);
 
 for (const shared of [false, true]) {
   describe(`E1000Bridge in ${shared ? "shared" : "unshared"} memory`, () => {
@@ -379,6 +364,16 @@ describe("the module entry (§6.1)", () => {
       if (args[1] || args[0]?.memory) assert.equal(entered.memory, memory);
       else assert.equal(entered.memory.buffer.byteLength, 128 << 20);
     }
+  });
+
+  test("a card whose module is not there or was not asked for says so when it is made", async () => {
+    const memory = emulatorMemory(false);
+    await init({ memory, models: ["virtio-net"] });
+    assert.throws(() => new E1000Bridge(GUEST_BASE, RAM_BYTES), {
+      message: "init() of aero-nic/aero was not asked for e1000",
+    });
+    await init({ memory, module: plain, models: [] });
+    new E1000Bridge(GUEST_BASE, RAM_BYTES).free();
   });
 
   test("a form that cannot work is rejected, and what was set up before stays", async () => {

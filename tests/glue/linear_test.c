@@ -147,6 +147,41 @@ static void a_map_is_whole_or_nothing(void **state)
     vector_bytes_free(ram, RAM_BYTES);
 }
 
+/* §2.3, the column of virtio: RAM; the hole in one piece up to 64 KiB; everything else fails. */
+static void virtio_reads_whole_ranges_or_fails(void **state)
+{
+    (void)state;
+    static uint8_t ram[RAM_BYTES], to[LINEAR_HOLE_READ_MAX + 1];
+    struct linear linear = {.ram = ram, .ram_bytes = sizeof ram};
+
+    memset(ram, 0x5a, sizeof ram);
+    assert_true(linear_read_whole(&linear, RAM_BYTES - 8, to, 8));
+    assert_int_equal(to[7], 0x5a);
+    assert_false(linear_read_whole(&linear, RAM_BYTES - 8, to, 9)); /* crosses a boundary */
+    assert_int_equal(to[0], 0);
+    assert_true(linear_read_whole(&linear, 0xb0000000, to, LINEAR_HOLE_READ_MAX));
+    assert_int_equal(to[LINEAR_HOLE_READ_MAX - 1], 0xff);
+    assert_false(linear_read_whole(&linear, 0xb0000000, to, sizeof to));
+    assert_false(linear_read_whole(&linear, 0xfffffff8, to, 16)); /* out of the hole's end */
+    assert_false(linear_read_whole(&linear, RAM_BYTES, to, 1));
+    assert_false(linear_read_whole(&linear, UINT64_MAX - 3, to, 8)); /* overflow */
+}
+
+static void virtio_writes_whole_ranges_or_fails(void **state)
+{
+    (void)state;
+    static uint8_t ram[RAM_BYTES];
+    struct linear linear = {.ram = ram, .ram_bytes = sizeof ram};
+
+    assert_true(linear_write_whole(&linear, RAM_BYTES - 4, "abcd", 4));
+    assert_memory_equal(ram + RAM_BYTES - 4, "abcd", 4);
+    assert_false(linear_write_whole(&linear, RAM_BYTES - 3, "wxyz", 4));
+    assert_memory_equal(ram + RAM_BYTES - 4, "abcd", 4);             /* not a byte of it */
+    assert_true(linear_write_whole(&linear, 0xc0000000, "wxyz", 4)); /* ignored */
+    assert_false(linear_write_whole(&linear, RAM_BYTES, "wxyz", 4));
+    assert_false(linear_write_whole(&linear, UINT64_MAX - 1, "wxyz", 4));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +192,8 @@ int main(void)
         cmocka_unit_test(the_hole_reads_ones_and_an_overflow_zeros),
         cmocka_unit_test(a_write_over_the_end_of_ram_writes_what_is_inside),
         cmocka_unit_test(a_map_is_whole_or_nothing),
+        cmocka_unit_test(virtio_reads_whole_ranges_or_fails),
+        cmocka_unit_test(virtio_writes_whole_ranges_or_fails),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -93,6 +93,28 @@ static bool make_room(void *context)
     return env_tx_full(context) != 0;
 }
 
+int32_t nic_attach(struct card *card, void *rings, uint32_t rings_bytes)
+{
+    struct ring tx, rx;
+    int result = ring_open(&tx, rings, rings_bytes, RING_KIND_NET_TX, 0);
+
+    if (result == 0)
+        result = ring_open(&rx, rings, rings_bytes, RING_KIND_NET_RX, 0);
+    if (result < 0)
+        return result;
+    card->backend = (struct backend){
+        .tx = tx,
+        .rx = rx,
+        .spare = card->area,
+        .spare_bytes = sizeof card->area,
+        .frame_max_bytes = ABI_RING_FRAME_BYTES,
+        .waiting_max = BACKEND_UNBOUNDED,
+        .make_room = make_room,
+        .context = card,
+    };
+    return 0;
+}
+
 int32_t nic_open(struct card *card, uint32_t model, const uint8_t *mac, const int32_t *options,
                  void *rings, uint32_t rings_bytes, uint32_t host, uint8_t *ram, uint32_t ram_bytes)
 {
@@ -104,18 +126,7 @@ int32_t nic_open(struct card *card, uint32_t model, const uint8_t *mac, const in
     for (uint32_t i = 0; i < found->option_count; i++)
         card->options[i] = options[i];
     card->linear = (struct linear){.ram = ram, .ram_bytes = ram_bytes};
-    card->backend = (struct backend){
-        .spare = card->area,
-        .spare_bytes = sizeof card->area,
-        .frame_max_bytes = ABI_RING_FRAME_BYTES,
-        .waiting_max = BACKEND_UNBOUNDED,
-        .make_room = make_room,
-        .context = card,
-    };
-    int result = ring_open(&card->backend.tx, rings, rings_bytes, RING_KIND_NET_TX, 0);
-
-    if (result == 0)
-        result = ring_open(&card->backend.rx, rings, rings_bytes, RING_KIND_NET_RX, 0);
+    const int32_t result = nic_attach(card, rings, rings_bytes);
     if (result < 0)
         return result;
     const struct nic_host world = host_js(card, (enum abi_host)host);

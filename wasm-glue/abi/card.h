@@ -41,6 +41,7 @@ struct card_model {
     uint32_t option_count; /* <= CARD_OPTIONS_MAX */
     const struct abi_name *stat_names;
     uint32_t stat_count;
+    bool dma_whole; /* linear_read_whole() and linear_write_whole() are its rules */
 
     size_t (*bytes)(void);
     /* `options` holds a value, or ABI_OPTION_UNSET, for each row of the table above. */

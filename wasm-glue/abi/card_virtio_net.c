@@ -166,6 +166,7 @@ const struct card_model card_virtio_net = {
     .option_count = sizeof options_known / sizeof options_known[0],
     .stat_names = stat_names,
     .stat_count = sizeof stat_names / sizeof stat_names[0],
+    .dma_whole = true,
     .bytes = virtio_net_bytes,
     .init = init,
     .bar = bar,

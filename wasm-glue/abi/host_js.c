@@ -16,7 +16,8 @@ static bool read_linear(void *context, uint64_t gpa, void *to, uint32_t bytes)
 {
     struct card *card = context;
 
-    return linear_read(&card->linear, gpa, to, bytes);
+    return card->model->dma_whole ? linear_read_whole(&card->linear, gpa, to, bytes)
+                                  : linear_read(&card->linear, gpa, to, bytes);
 }
 
 static void written(void *context, uint64_t gpa, uint32_t bytes)
@@ -28,7 +29,8 @@ static bool write_linear(void *context, uint64_t gpa, const void *from, uint32_t
 {
     struct card *card = context;
 
-    return linear_write(&card->linear, gpa, from, bytes);
+    return card->model->dma_whole ? linear_write_whole(&card->linear, gpa, from, bytes)
+                                  : linear_write(&card->linear, gpa, from, bytes);
 }
 
 static bool write_linear_and_tell(void *context, uint64_t gpa, const void *from, uint32_t bytes)

@@ -111,6 +111,40 @@ bool linear_write(void *context, uint64_t gpa, const void *from, uint32_t bytes)
     return inside;
 }
 
+/* A range that no boundary crosses; LINEAR_OUTSIDE for any other. */
+static struct linear_part whole(const struct linear *linear, uint64_t gpa, uint32_t bytes)
+{
+    struct linear_part part = linear_first(linear, gpa, bytes);
+
+    if (part.bytes != bytes)
+        part.kind = LINEAR_OUTSIDE;
+    return part;
+}
+
+bool linear_read_whole(void *context, uint64_t gpa, void *to, uint32_t bytes)
+{
+    const struct linear *linear = context;
+    const struct linear_part part = whole(linear, gpa, bytes);
+
+    if (part.kind == LINEAR_RAM) {
+        copy(to, linear->ram + part.offset, bytes);
+        return true;
+    }
+    memset(to, part.kind == LINEAR_HOLE ? 0xff : 0, bytes);
+    return part.kind == LINEAR_HOLE && bytes <= LINEAR_HOLE_READ_MAX;
+}
+
+bool linear_write_whole(void *context, uint64_t gpa, const void *from, uint32_t bytes)
+{
+    const struct linear *linear = context;
+    const struct linear_part part = whole(linear, gpa, bytes);
+
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    if (part.kind == LINEAR_RAM)
+        copy(linear->ram + part.offset, from, bytes);
+    return part.kind != LINEAR_OUTSIDE;
+}
+
 uint8_t *linear_map(void *context, uint64_t gpa, uint32_t bytes)
 {
     const struct linear *linear = context;

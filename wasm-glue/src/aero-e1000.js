@@ -1,68 +1,23 @@
 // E1000Bridge: the E1000 under the names of spec/host-api.md §3, inside the emulator's memory.
 
-import { entered, GUEST_SIZE_MAX, linearHost, Region } from "./aero-entry.js";
+import { GuestCard, isAccess } from "./aero-card.js";
 import { addCamelCase } from "./aero-names.js";
-import { modelNumber, optionWords } from "./card.js";
-import { Instance } from "./wasm.js";
 
-const DEFAULT_MAC = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
-const MMIO_BAR = 0;
-const IO_BAR = 1;
-const CONFIG_BYTES = 256;
-const COMMAND_AT = 4;
+export const MMIO_BAR = 0;
+export const IO_BAR = 1;
 const RAL0 = 0x5400;
 const RAH0 = 0x5404;
 const FRAME_MIN_BYTES = 14;
 const FRAME_MAX_BYTES = 1522;
+const RING_FRAME_BYTES = 2048; // net-rings.md §4
 const QUEUE_FRAMES = 256; // e1000.md §10.2: as many go into a snapshot
-const RX_RING_BYTES = 4096; // not used: received frames go into the card's own queue
-const SNAPSHOT_BYTES = 2 << 20;
 const LENGTH_BYTES = 4; // in front of each frame of a snapshot
-const ALIGNMENT_BYTES = 64;
-
-/** @param {number} size */
-function isAccess(size) {
-  return size === 1 || size === 2 || size === 4;
-}
-
-/**
- * Where guest RAM is, as the constructor's arguments say (§3).
- * @param {WebAssembly.Memory} memory
- * @param {number} guestBase
- * @param {number} guestSize
- */
-function guestRange(memory, guestBase, guestSize) {
-  const base = guestBase >>> 0;
-  if (base === 0) throw new Error("guest_base must be non-zero");
-  const { byteLength } = memory.buffer;
-  if (base > byteLength)
-    throw new Error(`guest_base 0x${base.toString(16)} lies outside the linear memory`);
-  const bytes = Math.min(guestSize >>> 0 || byteLength - base, GUEST_SIZE_MAX);
-  if (bytes === 0) throw new Error("guest_size is 0: guest_base is the end of the linear memory");
-  if (bytes > byteLength - base)
-    throw new Error(
-      `guest RAM of ${bytes} bytes at 0x${base.toString(16)} lies outside the linear memory`,
-    );
-  return { base, bytes };
-}
-
-/** @param {unknown} mac */
-function macBytes(mac) {
-  if (mac === undefined || mac === null) return DEFAULT_MAC;
-  const bytes = Array.from(/** @type {ArrayLike<number>} */ (mac));
-  if (bytes.length !== DEFAULT_MAC.length)
-    throw new Error(`mac must have 6 bytes, not ${bytes.length}`);
-  return bytes;
-}
+const FRAMES_BYTES = (QUEUE_FRAMES + 1) * (LENGTH_BYTES + RING_FRAME_BYTES);
+const RX_RING_BYTES = 4096; // not used: received frames go into the card's own queue
 
 /** One card, from its making to free(). */
 export class E1000Bridge {
-  /** @type {any} */ #exports;
-  #instance;
-  #region;
-  #card; // its address; 0 after free()
-  #snapshotAt;
-  #framesAt;
+  #card;
   #barBytes;
   /** Frames taken from NET_TX to be saved, before those that wait in it. @type {Uint8Array[]} */
   #outgoing = [];
@@ -73,53 +28,14 @@ export class E1000Bridge {
    * @param {Uint8Array} [mac]
    */
   constructor(guestBase, guestSize, mac) {
-    const world = entered();
-    const { module, memory, model } = world;
-    const guest = guestRange(memory, guestBase, guestSize);
-    const address = macBytes(mac);
-    const { ABI_RING_FRAME_BYTES } = model.constants;
-    const framesBytes = (QUEUE_FRAMES + 1) * (LENGTH_BYTES + ABI_RING_FRAME_BYTES);
-    const ringsBytes = model.exports.rings_bytes(framesBytes, RX_RING_BYTES);
-    const e1000 = modelNumber(model, "e1000");
-    const cardBytes = model.exports.nic_card_bytes(e1000);
-    const options = optionWords(model, e1000, {});
-    const optionsBytes = 4 * options.length;
-    const sizes = [
-      cardBytes,
-      ringsBytes,
-      framesBytes,
-      SNAPSHOT_BYTES,
-      address.length,
-      optionsBytes,
-    ];
-    const bytes = sizes.reduce((sum, size) => sum + size + ALIGNMENT_BYTES, 0);
-
-    this.#region = new Region(world, Instance.overhead(module) + bytes, guest);
-    const { base, bytes: regionBytes } = this.#region;
-    const place = { memory, base, bytes: regionBytes };
-    try {
-      this.#instance = Instance.createNow(module, linearHost, place);
-      const [cardAt, ringsAt, framesAt, snapshotAt, macAt, optionsAt] = sizes.map((size) =>
-        this.#instance.alloc(size),
-      );
-      const { exports: x, constants: c } = this.#instance;
-      this.#instance.bytes(macAt, address.length).set(address);
-      this.#instance.words(optionsAt, options.length).set(options);
-      x.rings_build(ringsAt, ringsBytes, framesBytes, RX_RING_BYTES);
-      const rings = [ringsAt, ringsBytes];
-      const ram = [guest.base, guest.bytes];
-      if (x.nic_open(cardAt, e1000, macAt, optionsAt, ...rings, c.ABI_HOST_LINEAR, ...ram) !== 0)
-        throw new Error("mac must be a unicast address");
-      x.nic_limit_waiting(cardAt, QUEUE_FRAMES);
-      this.#barBytes = [MMIO_BAR, IO_BAR].map((bar) => x.nic_bar_bytes(cardAt, bar));
-      this.#exports = x;
-      this.#card = cardAt;
-      this.#framesAt = framesAt;
-      this.#snapshotAt = snapshotAt;
-    } catch (error) {
-      this.#region.release();
-      throw error;
-    }
+    this.#card = new GuestCard("e1000", guestBase, guestSize, {
+      name: "E1000Bridge",
+      mac,
+      ringBytes: [FRAMES_BYTES, RX_RING_BYTES],
+      extraBytes: FRAMES_BYTES,
+    });
+    this.#barBytes = [MMIO_BAR, IO_BAR].map((bar) => this.#card.barBytes(bar));
+    this.#limit();
   }
 
   /** @param {number} offset @param {number} size */
@@ -144,42 +60,39 @@ export class E1000Bridge {
 
   /** @param {number} command  its low 16 bits */
   set_pci_command(command) {
-    this.#exports.nic_config_write(this.#slot(), COMMAND_AT, 2, command & 0xffff);
+    this.#card.setCommand(command);
   }
 
   /** @param {number} offset @param {number} size @param {number} value */
   pci_config_write(offset, size, value) {
-    const card = this.#slot();
-    if (!isAccess(size) || offset >>> 0 > CONFIG_BYTES - size) return;
-    this.#exports.nic_config_write(card, offset, size, value);
+    this.#card.configWrite(offset, size, value);
   }
 
   /** One bounded step of DMA in both directions; nothing without bus mastering. */
   poll() {
-    this.#exports.nic_poll(this.#slot());
+    this.#card.poll();
   }
 
   /** Queues a frame for the guest: no DMA before poll(). @param {Uint8Array} frame */
   receive_frame(frame) {
-    const card = this.#slot();
+    const { at, exports, instance } = this.#card;
     const bytes = frame?.length;
     if (!(bytes >= FRAME_MIN_BYTES && bytes <= FRAME_MAX_BYTES)) return;
-    this.#instance.bytes(this.#exports.nic_area(card), bytes).set(frame);
-    this.#exports.nic_queue(card, bytes);
+    instance.bytes(exports.nic_area(at), bytes).set(frame);
+    exports.nic_queue(at, bytes);
   }
 
   /** @returns {Uint8Array | undefined}  the oldest frame from the guest, the caller's own copy */
   pop_tx_frame() {
-    const card = this.#slot();
     const kept = this.#outgoing.shift();
-    if (!kept) return this.#take(card);
-    this.#limit(card);
+    if (!kept) return this.#take();
+    this.#limit();
     return kept;
   }
 
   /** The level of INTA, behind the command register's interrupt disable. */
   irq_level() {
-    return this.#exports.nic_irq_level(this.#slot()) !== 0;
+    return this.#card.irqLevel;
   }
 
   /** Receive address 0 as it is now. */
@@ -192,23 +105,19 @@ export class E1000Bridge {
 
   /** The card's state, with the frames that wait in either direction. */
   save_state() {
-    const card = this.#slot();
-    for (let frame = this.#take(card); frame; frame = this.#take(card)) this.#outgoing.push(frame);
-    this.#limit(card);
+    const { instance, extraAt } = this.#card;
+    this.#takeAll();
+    this.#limit();
     const frames = this.#outgoing.filter(
       ({ length }) => length >= FRAME_MIN_BYTES && length <= FRAME_MAX_BYTES,
     );
-    const framesAt = this.#framesAt;
-    let at = framesAt;
+    let at = extraAt;
     for (const frame of frames) {
-      this.#instance.bytes(at, LENGTH_BYTES).set([frame.length & 0xff, frame.length >> 8, 0, 0]);
-      this.#instance.bytes(at + LENGTH_BYTES, frame.length).set(frame);
+      instance.bytes(at, LENGTH_BYTES).set([frame.length & 0xff, frame.length >> 8, 0, 0]);
+      instance.bytes(at + LENGTH_BYTES, frame.length).set(frame);
       at += LENGTH_BYTES + frame.length;
     }
-    const outgoing = [framesAt, frames.length, at - framesAt];
-    const bytes = this.#exports.nic_save(card, this.#snapshotAt, SNAPSHOT_BYTES, ...outgoing) >>> 0;
-    if (bytes > SNAPSHOT_BYTES) throw new Error(`the state needs ${bytes} bytes`);
-    return this.#instance.bytes(this.#snapshotAt, bytes).slice();
+    return this.#card.save(extraAt, frames.length, at - extraAt);
   }
 
   /**
@@ -216,17 +125,13 @@ export class E1000Bridge {
    * @param {Uint8Array} bytes
    */
   load_state(bytes) {
-    const card = this.#slot();
-    if (!(bytes?.length <= SNAPSHOT_BYTES))
-      throw new Error("this is not a saved state of an E1000");
     // NET_TX is emptied first: loading puts the state's own frames there.
-    for (let frame = this.#take(card); frame; frame = this.#take(card)) this.#outgoing.push(frame);
-    this.#exports.nic_limit_waiting(card, QUEUE_FRAMES);
-    this.#instance.bytes(this.#snapshotAt, bytes.length).set(bytes);
-    const result = this.#exports.nic_load(card, this.#snapshotAt, bytes.length);
-    if (result === 0) this.#outgoing = [];
-    this.#limit(card);
-    if (result !== 0) throw new Error("this is not a saved state of an E1000");
+    this.#takeAll();
+    this.#card.exports.nic_limit_waiting(this.#card.at, QUEUE_FRAMES);
+    const loaded = this.#card.load(bytes);
+    if (loaded) this.#outgoing = [];
+    this.#limit();
+    if (!loaded) throw new Error("this is not a saved state of an E1000");
   }
 
   /** As save_state(). */
@@ -241,42 +146,40 @@ export class E1000Bridge {
 
   /** Releases the card and its place in the memory. Every later call throws. */
   free() {
-    this.#slot();
-    this.#card = 0;
+    this.#card.free();
     this.#outgoing = [];
-    this.#region.release();
-  }
-
-  #slot() {
-    if (this.#card === 0) throw new Error("this E1000Bridge was freed");
-    return this.#card;
   }
 
   /** @param {number} bar @param {number} offset @param {number} size */
   #read(bar, offset, size) {
-    const card = this.#slot();
-    if (!isAccess(size)) return 0;
-    if (offset >>> 0 > this.#barBytes[bar] - size) return 0xffffffff;
-    return this.#exports.nic_bar_read(card, bar, offset, size) >>> 0;
+    const card = this.#card;
+    if (!isAccess(size)) return card.at && 0;
+    if (offset >>> 0 > this.#barBytes[bar] - size) return card.at && 0xffffffff;
+    return card.read(bar, offset, size);
   }
 
   /** @param {number} bar @param {number} offset @param {number} size @param {number} value */
   #write(bar, offset, size, value) {
-    const card = this.#slot();
-    if (!isAccess(size) || offset >>> 0 > this.#barBytes[bar] - size) return;
-    this.#exports.nic_bar_write(card, bar, offset, size, value);
+    const card = this.#card;
+    if (card.at && isAccess(size) && offset >>> 0 <= this.#barBytes[bar] - size)
+      card.write(bar, offset, size, value);
   }
 
-  /** @param {number} card @returns {Uint8Array | undefined} */
-  #take(card) {
-    const bytes = this.#exports.nic_take(card);
-    if (bytes < 0) return undefined;
-    return this.#instance.bytes(this.#exports.nic_area(card), bytes).slice();
+  /** @returns {Uint8Array | undefined} */
+  #take() {
+    const { at, exports, instance } = this.#card;
+    const bytes = exports.nic_take(at);
+    return bytes < 0 ? undefined : instance.bytes(exports.nic_area(at), bytes).slice();
   }
 
-  /** What waits here counts among the frames that may wait. @param {number} card */
-  #limit(card) {
-    this.#exports.nic_limit_waiting(card, QUEUE_FRAMES - this.#outgoing.length);
+  #takeAll() {
+    for (let frame = this.#take(); frame; frame = this.#take()) this.#outgoing.push(frame);
+  }
+
+  /** What waits here counts among the frames that may wait. */
+  #limit() {
+    const { at, exports } = this.#card;
+    exports.nic_limit_waiting(at, QUEUE_FRAMES - this.#outgoing.length);
   }
 }
 

@@ -1,7 +1,8 @@
 // The module entry of spec/host-api.md §6.1 and what the bridge classes share: the compiled module,
 // the emulator's memory, and who lives where in it.
 
-import { Instance, loadModule, needWebAssembly } from "./wasm.js";
+import { namesOf } from "./card.js";
+import { Instance, loadModule, MODELS, needWebAssembly } from "./wasm.js";
 
 const PAGE_BYTES = 65536;
 const PAGES_MAX = 65536;
@@ -16,27 +17,41 @@ const WIRING_BYTES = 64;
  */
 /**
  * @typedef {object} InitOptions
- * @property {ModuleSource | Promise<ModuleSource>} [module_or_path]  left out: the package's own
+ * @property {ModuleSource | Promise<ModuleSource>} [module_or_path]  of one card; others are the
+ *   package's own
  * @property {ModuleSource | Promise<ModuleSource>} [module]  another name of it
  * @property {WebAssembly.Memory} [memory]  of the emulator
+ * @property {import("./wasm.js").Model[]} [models]  the cards to make ready, all if left out
  * @property {number} [regionBase]  where cards may live in the memory, from there upwards; left
  *   out: below guest_base, downwards. Threads that share a memory and all make cards must agree
  */
 /**
- * @typedef {object} World
+ * @typedef {object} Loaded  the module of a card
  * @property {WebAssembly.Module} module
+ * @property {Instance} sample  an instance in a memory of its own, to ask for sizes
+ */
+/**
+ * @typedef {object} World
+ * @property {Map<string, Loaded | Error>} cards  by model, or why there is none
  * @property {WebAssembly.Memory} memory
  * @property {number | undefined} regionBase
- * @property {Instance} model  an instance in a memory of its own, to ask for sizes
  */
 
 /** @type {World | null} */
 let world = null;
 
 /** What init() has set up. */
-export function entered() {
+function ready() {
   if (!world) throw new Error("await init() of aero-nic/aero first");
   return world;
+}
+
+/** The same for one card. @param {string} model @returns {World & Loaded} */
+export function entered(model) {
+  const found = ready().cards.get(model);
+  if (!found) throw new Error(`init() of aero-nic/aero was not asked for ${model}`);
+  if (found instanceof Error) throw found;
+  return { ...ready(), ...found };
 }
 
 /** The host functions of a card in linear memory; its user polls, so nothing needs to be told. */
@@ -61,10 +76,9 @@ function isOptions(value) {
   );
 }
 
-/** @param {ModuleSource | undefined} source @param {import("./wasm.js").Variant} variant */
+/** @param {ModuleSource} source @param {import("./wasm.js").Variant} variant */
 async function compile(source, variant) {
   if (source instanceof WebAssembly.Module) return source;
-  if (source === undefined) return loadModule(variant);
   if (typeof source === "string" || source instanceof URL)
     return loadModule(variant, { wasmUrl: source });
   const bytes = source instanceof Response ? await source.arrayBuffer() : source;
@@ -87,16 +101,33 @@ export async function init(input, memory) {
     throw new TypeError("the memory given to init() must be a WebAssembly.Memory");
   const shared = isShared(used);
   const source = await (options.module_or_path ?? options.module);
-  const module = await compile(source, shared ? "shared" : "plain");
-  // Sees at once whether it is our module, and the one for this kind of memory.
-  const model = await Instance.create(module, linearHost, { shared });
-  world = { module, memory: used, regionBase: options.regionBase, model };
+  const variant = shared ? "shared" : "plain";
+  /** @type {World["cards"]} */
+  const cards = new Map();
+  const add = async (/** @type {WebAssembly.Module} */ module) => {
+    // Sees at once whether it is our module, and the one for this kind of memory.
+    const sample = await Instance.create(module, linearHost, { shared });
+    for (const name of namesOf(sample, sample.exports.nic_model_name))
+      cards.set(name, { module, sample });
+  };
+  if (source !== undefined) await add(await compile(source, variant));
+  const others = (options.models ?? MODELS).filter((model) => !cards.has(model));
+  await Promise.all(
+    others.map((model) =>
+      loadModule(variant, { model })
+        .then(add)
+        .catch((error) => cards.set(model, error)),
+    ),
+  );
+  const found = [...cards.values()];
+  if (found.every((card) => card instanceof Error)) throw found[0];
+  world = { cards, memory: used, regionBase: options.regionBase };
   return { memory: used, mem_load_u32, mem_store_u32, guest_ram_layout };
 }
 
 /** @param {number} offset  in the linear memory */
 function word(offset) {
-  return new DataView(entered().memory.buffer, offset >>> 0, 4);
+  return new DataView(ready().memory.buffer, offset >>> 0, 4);
 }
 
 /** @param {number} offset */
@@ -128,7 +159,7 @@ export class Region {
 
   /**
    * Finds a free place of `bytes` that touches neither guest RAM nor the words of §6.1.
-   * @param {World} world
+   * @param {Pick<World, "memory" | "regionBase">} world
    * @param {number} bytes
    * @param {{ base: number, bytes: number }} guest
    */

@@ -4,6 +4,16 @@ import { addCamelCase } from "./aero-names.js";
 import { ringAt } from "./ring.js";
 import { findRing } from "./ring-layout.js";
 
+/** @type {WeakMap<object, import("./aero-card.js").RingPlace>} */
+const places = new WeakMap();
+
+/** Where an opened ring lies. @param {SharedRingBuffer} ring */
+export function placeOf(ring) {
+  const place = places.get(ring);
+  if (!place) throw new Error("the rings of a network must be two SharedRingBuffer objects");
+  return place;
+}
+
 /** One end of one ring, from its opening to free(). */
 export class SharedRingBuffer {
   /** @type {import("./ring.js").Ring | null} */ #ring;
@@ -14,6 +24,7 @@ export class SharedRingBuffer {
    */
   constructor(sab, offset_bytes) {
     this.#ring = ringAt(sab, offset_bytes);
+    places.set(this, { buffer: sab, offset: offset_bytes, capacity: this.#ring.capacity });
   }
 
   capacity_bytes() {
@@ -55,6 +66,7 @@ export class SharedRingBuffer {
   free() {
     this.#open();
     this.#ring = null;
+    places.delete(this);
   }
 
   #open() {

@@ -120,7 +120,7 @@ function check(what, result) {
 
 /** The names an export gives for 0, 1, ... @param {Instance} instance
  *  @param {(index: number) => number} nameAt */
-function namesOf(instance, nameAt) {
+export function namesOf(instance, nameAt) {
   const names = [];
   for (let at = nameAt(0); at !== 0; at = nameAt(names.length)) names.push(instance.text(at));
   return names;
@@ -294,10 +294,11 @@ export function makeHomeIn({ instance: first, env, modules, what, rings }, linea
   const { ringBytes, model } = what;
   const place = region(regionNeed(module, first, model, ringBytes), linear);
   const second = Instance.createNow(module, env, { memory, ...place });
-  /** @type {ReturnType<typeof mirrorRings> | undefined} */
+  /** @type {any} */
   let mirror;
-  const home = openCard(second, { ...what, linear }, (card) => {
-    mirror = mirrorRings(memory, card, rings, ringBytes);
+  const home = openCard(second, { ...what, linear }, ({ txAt, rxAt }) => {
+    const far = (/** @type {number} */ at) => ({ memory: rings.memory, at });
+    mirror = mirrorRings({ memory, txAt, rxAt }, far(rings.txAt), far(rings.rxAt));
   });
-  return { ...home, .../** @type {ReturnType<typeof mirrorRings>} */ (mirror) };
+  return { ...home, mirror: /** @type {ReturnType<typeof mirrorRings>} */ (mirror) };
 }

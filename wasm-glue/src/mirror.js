@@ -8,11 +8,12 @@
 const HEAD = 0;
 const RESERVE = 1;
 const COMMIT = 2;
+const CAPACITY = 3;
 const HEADER_WORDS = 4;
 const HEADER_BYTES = 16;
 const TWO_32 = 2 ** 32;
 
-/** @typedef {{ memory: WebAssembly.Memory, at: number }} Place  of a ring's header */
+/** @typedef {{ memory: { buffer: ArrayBufferLike }, at: number }} Place  of a ring's header */
 
 /** One ring in one memory, whose buffer may be replaced when the memory grows. */
 class Side {
@@ -75,11 +76,12 @@ class MirroredRing {
   forward() {
     const end = load(this.#from, COMMIT);
     let cursor = load(this.#to, COMMIT);
-    // More than a ring holds: one of the two was overwritten. The consumer's checks see to it.
-    if (cursor === end || (end - cursor) >>> 0 > this.#capacity) return;
+    if (cursor === end) return;
     const source = this.#from.data;
     const target = this.#to.data;
-    while (cursor !== end) {
+    // More than a ring holds: somebody wrote what he should not. The consumer's checks see to it.
+    const corrupt = (end - cursor) >>> 0 > this.#capacity;
+    while (cursor !== end && !corrupt) {
       const index = cursor % this.#capacity;
       const until = end > cursor ? end : TWO_32;
       const bytes = Math.min(this.#capacity - index, until - cursor);
@@ -101,30 +103,41 @@ class MirroredRing {
 
 /**
  * Gives a new, empty ring the cursors of the one it will be in step with.
- * @param {WebAssembly.Memory} memory @param {number} at
- * @param {WebAssembly.Memory} like @param {number} likeAt
+ * @param {Place} near @param {Place} far
  * @param {number} tail  whose value its tail takes: COMMIT, or HEAD: a forward() brings the rest
+ * @returns {[Side, Side, number]}  both, and their capacity
  */
-function align(memory, at, like, likeAt, tail) {
-  const source = new Int32Array(like.buffer, likeAt, HEADER_WORDS);
-  const target = new Int32Array(memory.buffer, at, HEADER_WORDS);
-  target[HEAD] = source[HEAD];
-  target[RESERVE] = target[COMMIT] = source[tail];
+function pair(near, far, tail) {
+  const source = new Int32Array(far.memory.buffer, far.at, HEADER_WORDS);
+  const target = new Int32Array(near.memory.buffer, near.at, HEADER_WORDS);
+  const capacity = target[CAPACITY] >>> 0; // not the other: it may be anybody's
+  target[HEAD] = Atomics.load(source, HEAD);
+  target[RESERVE] = target[COMMIT] = Atomics.load(source, tail);
+  return [new Side(near, capacity), new Side(far, capacity), capacity];
 }
 
 /**
- * @param {WebAssembly.Memory} memory  of the card
- * @param {{ txAt: number, rxAt: number }} card  its rings, just built
- * @param {import("./card.js").Rings} rings  of the tunnel
- * @param {number} capacity
+ * @param {{ memory: WebAssembly.Memory, txAt: number, rxAt: number }} card  its rings, just built
+ * @param {Place} txFar  NET_TX of the tunnel, of the same capacity
+ * @param {Place} rxFar
  */
-export function mirrorRings(memory, card, rings, capacity) {
-  align(memory, card.txAt, rings.memory, rings.txAt, COMMIT);
-  align(memory, card.rxAt, rings.memory, rings.rxAt, HEAD);
-  const side = (/** @type {WebAssembly.Memory} */ where, /** @type {number} */ at) =>
-    new Side({ memory: where, at }, capacity);
+export function mirrorRings({ memory, txAt, rxAt }, txFar, rxFar) {
+  const [txNear, txOther, txCapacity] = pair({ memory, at: txAt }, txFar, COMMIT);
+  const [rxNear, rxOther, rxCapacity] = pair({ memory, at: rxAt }, rxFar, HEAD);
+  const tx = new MirroredRing(txNear, txOther, txCapacity);
+  const rx = new MirroredRing(rxOther, rxNear, rxCapacity);
   return {
-    tx: new MirroredRing(side(memory, card.txAt), side(rings.memory, rings.txAt), capacity),
-    rx: new MirroredRing(side(rings.memory, rings.rxAt), side(memory, card.rxAt), capacity),
+    /** Before the card looks at its rings: what the tunnel's end has brought. */
+    fetch() {
+      rx.forward();
+      tx.back();
+    },
+    /** After it: what the card has done. */
+    deliver() {
+      tx.forward();
+      rx.back();
+    },
+    /** @returns {boolean}  NET_TX has got more room */
+    reclaim: () => tx.back(),
   };
 }

@@ -159,16 +159,16 @@ export class Nic {
   poll() {
     const { ABI_POLL_MORE, ABI_POLL_SENT, ABI_POLL_TOOK } = this.#made.instance.constants;
     const card = this.#slot();
-    this.#fetch();
+    this.#moved?.mirror.fetch();
     const result = this.#exports.nic_poll(card);
-    this.#deliver();
+    this.#moved?.mirror.deliver();
     if ((result & (ABI_POLL_SENT | ABI_POLL_TOOK)) !== 0) this.#port?.moved();
     return (result & ABI_POLL_MORE) !== 0;
   }
 
   get workPending() {
     const card = this.#slot();
-    this.#fetch();
+    this.#moved?.mirror.fetch();
     return this.#exports.nic_work_pending(card) !== 0;
   }
 
@@ -301,24 +301,11 @@ export class Nic {
     this.restoreState(state);
   }
 
-  /** Before the card looks at its rings: what the tunnel's end has brought. */
-  #fetch() {
-    this.#moved?.rx.forward();
-    this.#moved?.tx.back();
-  }
-
-  /** After it: what the card has done. */
-  #deliver() {
-    this.#moved?.tx.forward();
-    this.#moved?.rx.back();
-  }
-
   /** NET_TX is full in the middle of a poll. @returns {boolean}  there is room again */
   #full() {
-    if (!this.#moved) return this.#port?.full() ?? false;
-    this.#deliver();
+    this.#moved?.mirror.deliver();
     const drained = this.#port?.full() ?? false;
-    return this.#moved.tx.back() || drained;
+    return this.#moved?.mirror.reclaim() || drained;
   }
 
   /** Once per turn, however many frames come. */
