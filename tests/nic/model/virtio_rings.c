@@ -8,7 +8,7 @@ enum shadow { SHADOW_GUEST, SHADOW_READ, SHADOW_WRITE };
 static void shadow_set(struct vmodel *m, uint64_t gpa, uint64_t bytes, enum shadow what)
 {
     if (gpa < VDRIVER_RAM_BYTES)
-        memset(m->shadow + gpa, (int)what, bytes);
+        memset(m->shadow + gpa, (int)what, (size_t)bytes);
 }
 
 /* The guest's other processor, at the moments that matter: chains come in just before the card
