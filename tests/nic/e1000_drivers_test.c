@@ -166,6 +166,85 @@ static void no_bus_master_no_dma(void **state)
     assert_false(e1000_work_pending(d->nic));
 }
 
+/* DOS packet driver: a small ring, one descriptor given back after each frame, so that a card that
+ * looks ahead must not hand out what it looked at twice. */
+static void dos_gives_back_one_descriptor_at_a_time(void **state)
+{
+    struct driver *d = *state;
+
+    driver_start(d);
+    driver_rx_ring(d, DRIVER_RX_RING, 8);
+    driver_rx_refill(d, 7);
+    for (uint32_t i = 0; i < 40; i++) {
+        const uint32_t bytes = 60 + i;
+
+        assert_int_equal(e1000_receive(d->nic, driver_frame(d, bytes), bytes), 0);
+        e1000_poll(d->nic, 8);
+        assert_int_equal(driver_rx(d, i % 8).length, bytes + 4);
+        assert_int_equal(driver_rx(d, (i + 1) % 8).status & (i < 7 ? RXD_STATUS_DD : 0), 0);
+        driver_rx_refill(d, 1);
+    }
+}
+
+/* Windows 98 can't load its driver again after a restore: the MAC it set is still there. */
+static void windows_98_keeps_its_mac_over_a_restore(void **state)
+{
+    static const uint8_t set[] = {2, 3, 4, 5, 6, 7};
+    static uint8_t blob[1 << 20];
+    struct driver *d = *state;
+    uint8_t mac[6];
+
+    driver_put(d, E1000_RAL0, 0x05040302);
+    driver_put(d, E1000_RAH0, 0x80000706);
+    const size_t bytes = e1000_save(d->nic, NULL, blob, sizeof blob);
+    assert_true(bytes <= sizeof blob);
+    driver_power_on(d, &d->config);
+    assert_int_equal(e1000_load(d->nic, blob, bytes), 0);
+    e1000_mac(d->nic, mac);
+    assert_memory_equal(mac, set, sizeof mac);
+    assert_int_equal(driver_get(d, E1000_RAL0), 0x05040302);
+}
+
+/* MINIX, SerenityOS, MOROS: odd orders of initialisation; every rotation of the writes works,
+ * forwards and backwards, if the tails come last. */
+static void any_order_of_initialisation_works(void **state)
+{
+    static const uint32_t writes[][2] = {
+        {E1000_TCTL, TCTL_EN},
+        {E1000_TDBAL, DRIVER_TX_RING},
+        {E1000_TDLEN, 128},
+        {E1000_TDH, 0},
+        {E1000_RCTL, RCTL_EN | RCTL_UPE},
+        {E1000_RDBAL, DRIVER_RX_RING},
+        {E1000_RDLEN, 128},
+        {E1000_RDH, 0},
+        {E1000_IMS, IRQ_RXT0},
+    };
+    enum { WRITES = sizeof writes / sizeof writes[0] };
+    struct driver *d = *state;
+
+    for (uint32_t order = 0; order < 2 * WRITES; order++) {
+        driver_start(d);
+        driver_tx_ring(d, DRIVER_TX_RING, 8);
+        driver_rx_ring(d, DRIVER_RX_RING, 8);
+        driver_put(d, E1000_CTRL, CTRL_RST);
+        driver_frames_clear(d);
+        for (uint32_t i = 0; i < WRITES; i++) {
+            const uint32_t at = (order < WRITES ? order + i : 3 * WRITES - order - i) % WRITES;
+
+            driver_put(d, writes[at][0], writes[at][1]);
+            e1000_poll(d->nic, 8);
+        }
+        driver_queue_tx(d, 60, TXD_CMD_EOP);
+        driver_rx_refill(d, 3);
+        e1000_poll(d->nic, 8);
+        assert_int_equal(d->frames, 1);
+        assert_int_equal(e1000_rx_offer(d->nic, driver_frame(d, 60), 60), 0);
+        assert_true(d->irq);
+        assert_true((driver_get(d, E1000_ICR) & IRQ_RXT0) != 0);
+    }
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, driver_setup, driver_teardown)
 
 int main(void)
@@ -178,6 +257,9 @@ int main(void)
         T(windows_xp_adds_15_descriptors_at_a_time),
         T(the_receive_ring_may_be_set_after_enable),
         T(no_bus_master_no_dma),
+        T(dos_gives_back_one_descriptor_at_a_time),
+        T(windows_98_keeps_its_mac_over_a_restore),
+        T(any_order_of_initialisation_works),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,6 +54,38 @@ static void the_worked_example_gives_its_three_frames(void **state)
     assert_worked_frames(d, 0);
 }
 
+static uint32_t put_hex(struct driver *d, const char *text)
+{
+    driver_hex(d, 0x3000, text);
+    return driver_tx_put(d, d->ram + 0x3000);
+}
+
+/* §7.1, examples: the context and data descriptors byte by byte; DD goes to offset 12 of a context
+ * descriptor as well (§7.2). */
+static void worked_descriptors(void **state)
+{
+    struct driver *d = *state;
+
+    driver_hex(d, 0x123400, worked_header);
+    memcpy(d->ram + 0x123400 + 54, "ABCDEFGHIJ", 10);
+    put_hex(d, "0e 18 21 00 22 32 00 00 0a 00 00 2f 00 36 04 00");
+    put_hex(d, "00 34 12 00 00 00 00 00 40 00 10 2f 00 03 00 00");
+    driver_tx_kick(d);
+    e1000_poll(d->nic, 8);
+    assert_worked_frames(d, 0);
+    assert_int_equal(driver_tx_status(d, 0), TXD_STATUS_DD);
+    const uint32_t plain = put_hex(d, "0e 18 21 00 22 32 00 00 00 00 00 2b 00 00 00 00");
+    put_hex(d, "00 34 12 00 00 00 00 00 40 00 10 2b 00 03 00 00");
+    driver_tx_kick(d);
+    e1000_poll(d->nic, 8);
+    assert_int_equal(d->frames, 4);
+    assert_int_equal(d->frame[3].bytes, 64);
+    const uint8_t *ip = d->frame[3].data + 14;
+    assert_int_equal(checksum_finish(checksum_add(0, ip, 20)), 0);
+    assert_int_equal(checksum_finish(checksum_add(0x41f0, ip + 20, 30)), 0); /* with its seed */
+    assert_int_equal(driver_tx_status(d, plain), TXD_STATUS_DD);
+}
+
 static void queue_worked_payload(struct driver *d)
 {
     driver_hex(d, 0x123400, worked_header);
@@ -509,6 +541,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(the_worked_example_gives_its_three_frames),
+        T(worked_descriptors),
         T(the_header_may_span_descriptors_and_polls),
         T(a_context_serves_many_packets),
         T(the_plain_context_does_not_disturb_tso),
