@@ -156,6 +156,43 @@ static void taken_chains_are_taken_again(void **state)
     assert_used(d, QUEUE_RX, 0, 0, 72);
 }
 
+/* §9: negotiated features are masked by what this card offers. */
+static void features_are_masked_by_what_is_offered(void **state)
+{
+    struct vdriver *d = *state;
+    const size_t bytes = save(d);
+    const struct virtio_net_config contract = {.profile = VIRTIO_NET_CONTRACT,
+                                               .mac = {2, 0, 0, 0, 0, 1}};
+
+    vdriver_power_on(d, &contract);
+    assert_int_equal(virtio_net_load(d->nic, blob, bytes), 0);
+    assert_int_equal(d->nic->negotiated & ~vdriver_offered(d), 0);
+    assert_true(vnet_has(d->nic, F_INDIRECT_DESC));
+}
+
+/* §9: at most 16 queues; those that this card does not have are passed over. */
+static void queues_of_a_larger_card(void **state)
+{
+    struct vdriver *d = *state;
+    size_t bytes = save(d);
+    const size_t transport = 16 + 6 + 310;
+    const size_t records = transport + 6 + 35;
+    const uint32_t count = le32_get(blob + records - 4);
+    const size_t end = records + count * 34;
+
+    for (uint32_t queues = count + 1; queues <= 17; queues++) {
+        memmove(blob + end + 34, blob + end, bytes - end);
+        memcpy(blob + end, blob + records, 34);
+        bytes += 34;
+        le32_put(blob + transport + 2, 35 + queues * 34);
+        le32_put(blob + records - 4, queues);
+        assert_int_equal(virtio_net_load(d->nic, blob, bytes),
+                         queues <= 16 ? 0 : VIRTIO_NET_ERR_ARGUMENT);
+    }
+    vdriver_send(d, 0, NULL, 12, vdriver_frame(60), 60);
+    assert_int_equal(virtio_net_poll(d->nic, 8), 1);
+}
+
 /* §9: all or nothing: a blob cut anywhere is refused and the card stays as it is. */
 static void cut_anywhere(void **state)
 {
@@ -218,10 +255,16 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define C(name) cmocka_unit_test_setup_teardown(name, vdriver_setup_contract, vdriver_teardown)
 #define S(name) cmocka_unit_test_setup_teardown(name, vdriver_setup_standard, vdriver_teardown)
-        S(header_bytes),        S(a_half_written_window_survives),
-        S(restored_under_load), S(kicks_are_asked_for_again),
-        C(held_chains_survive), C(taken_chains_are_taken_again),
-        S(cut_anywhere),        S(impossible_values),
+        S(header_bytes),
+        S(a_half_written_window_survives),
+        S(restored_under_load),
+        S(kicks_are_asked_for_again),
+        C(held_chains_survive),
+        C(taken_chains_are_taken_again),
+        S(cut_anywhere),
+        S(impossible_values),
+        S(features_are_masked_by_what_is_offered),
+        S(queues_of_a_larger_card),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
