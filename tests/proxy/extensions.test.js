@@ -11,8 +11,8 @@ const ARP = Buffer.from(
 const REPLY =
   "525400123456020000000001080600010800060400020200000000010a0002025254001234560a00020f";
 const HELLO = "a2031000 01000001 0104 00000800 0204 00010000"; // BATCH; frames 2048, messages 65536
-// Frames of 65550, messages with one of these, MTU 1500.
-const ANSWER = /^a20310000100000101040001000e020400010012060205dc$/;
+// BATCH and SUPER; frames of 65550, messages with one of these, MTU 1500.
+const ANSWER = /^a20310000100000501040001000e020400010014060205dc$/;
 
 const batch = (...frames) =>
   binary(
@@ -168,7 +168,7 @@ test("§1: the cap rises to tag 2 for this connection only", () =>
   withTunnel(async (tunnel) => {
     tunnel.send(binary(HELLO));
     await tunnel.message();
-    tunnel.send(frame(2, Buffer.alloc(65555)));
+    tunnel.send(frame(2, Buffer.alloc(65557)));
     assert.equal((await tunnel.closed()).code, 1009);
     await withTunnel(async (base) => {
       base.send(frame(2, Buffer.alloc(2053)));

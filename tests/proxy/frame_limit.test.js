@@ -5,53 +5,10 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { test } from "node:test";
 import { ProxyProcess } from "../support/proxy.js";
-import { binary, frame, OPEN, RawTunnel } from "./raw.js";
+import { ACK, ANNOUNCE, FIN, message, parse, SYN, segment } from "./guest-tcp.js";
+import { binary, OPEN, RawTunnel } from "./raw.js";
 
 const LIMIT = 600;
-const GUEST_PORT = 40000;
-const ANNOUNCE = "ffffffffffff525400123456080600010800060400015254001234560a00020f";
-const GUEST = Buffer.from("0a00020f", "hex");
-const SITE = Buffer.from("cb00710a", "hex"); // 203.0.113.10
-const FIN = 1;
-const SYN = 2;
-const ACK = 16;
-
-function checksum(...parts) {
-  const bytes = Buffer.concat(parts);
-  let sum = 0;
-  for (let i = 0; i < bytes.length; i++) sum += i % 2 === 0 ? bytes[i] << 8 : bytes[i];
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  return ~sum & 0xffff;
-}
-
-/** A segment of the guest's in an Ethernet frame. */
-function segment(flags, seq, ack, options = "") {
-  const extra = Buffer.from(options, "hex");
-  const tcp = Buffer.alloc(20 + extra.length);
-  tcp.writeUInt16BE(GUEST_PORT, 0);
-  tcp.writeUInt16BE(80, 2);
-  tcp.writeUInt32BE(seq >>> 0, 4);
-  tcp.writeUInt32BE(ack >>> 0, 8);
-  tcp[12] = (tcp.length / 4) << 4;
-  tcp[13] = flags;
-  tcp.writeUInt16BE(65535, 14);
-  extra.copy(tcp, 20);
-  const pseudo = Buffer.concat([GUEST, SITE, Buffer.from([0, 6, 0, tcp.length])]);
-  tcp.writeUInt16BE(checksum(pseudo, tcp), 16);
-  const ip = Buffer.from("4500000000004000400600000a00020fcb00710a", "hex");
-  ip.writeUInt16BE(20 + tcp.length, 2);
-  ip.writeUInt16BE(checksum(ip), 10);
-  return Buffer.concat([Buffer.from("0200000000015254001234560800", "hex"), ip, tcp]);
-}
-
-const message = (payload) => frame(2, Buffer.concat([Buffer.from("a2030000", "hex"), payload]));
-
-function parse(bytes) {
-  const ip = bytes.subarray(14, 14 + bytes.readUInt16BE(16));
-  const tcp = ip.subarray(20);
-  const head = (tcp[12] >> 4) * 4;
-  return { flags: tcp[13], seq: tcp.readUInt32BE(4), head, tcp, data: tcp.subarray(head) };
-}
 
 const helloOf = (limit) =>
   binary(`a2031000 01000000 0104 ${limit.toString(16).padStart(8, "0")} 0204 00040000`);
@@ -72,13 +29,13 @@ async function download({ environment = {}, begin, mss, page = randomBytes(300_0
   const state = { limit: 2048, longest: 0, hello: undefined };
   const nextTcp = async () => {
     for (;;) {
-      const message = Buffer.from(await tunnel.message(), "hex");
-      if (message[2] === 0x10) {
-        state.hello = message.toString("hex");
+      const wire = Buffer.from(await tunnel.message(), "hex");
+      if (wire[2] === 0x10) {
+        state.hello = wire.toString("hex");
         state.limit = state.announced;
         continue;
       }
-      const bytes = message.subarray(4);
+      const bytes = wire.subarray(4);
       assert.ok(bytes.length <= state.limit, `a frame of ${bytes.length} bytes`);
       state.longest = Math.max(state.longest, bytes.length);
       if (bytes.readUInt16BE(12) === 0x0800) return parse(bytes);
@@ -91,7 +48,9 @@ async function download({ environment = {}, begin, mss, page = randomBytes(300_0
     state.limit = begin;
   }
   tunnel.send(binary(`a2030000 ${ANNOUNCE} 000000000000 0a00020f`));
-  tunnel.send(message(segment(SYN, 1000, 0, `0204${mss.toString(16).padStart(4, "0")}`)));
+  tunnel.send(
+    message(segment(SYN, 1000, 0, { options: `0204${mss.toString(16).padStart(4, "0")}` })),
+  );
   const answer = await nextTcp();
   assert.equal(answer.flags, SYN | ACK);
   state.mss = answer.tcp.readUInt16BE(22); // its MSS option

@@ -16,12 +16,18 @@
 
 #include <cmocka.h>
 
-enum { WIRE_MAX = 2048, STREAM_MAX = 400000, LIMIT_MS = 4000000 };
+enum {
+    WIRE_MAX = 2048,
+    STREAM_MAX = 400000,
+    LIMIT_MS = 4000000,
+    GUEST_SEGMENT = 1400,
+    GUEST_SUPER_MAX = 40000,
+};
 
 struct wire_frame {
     uint64_t at_us;
     struct world_segment segment;
-    uint8_t payload[1500];
+    uint8_t payload[];
 };
 
 struct wire { /* one direction */
@@ -35,6 +41,8 @@ struct plan { /* drawn from the seed */
     bool sack, timestamps, has_scale, guest_reads_slowly, host_reads_slowly, queue_is_tight;
     bool half_close_first;                      /* the guest closes before it got anything */
     uint32_t remote_breaks_at, guest_resets_at; /* in sent bytes; 0: never */
+    uint32_t super_max_bytes;                   /* 0: no super-frames */
+    bool cuts_supers; /* the guest's card does, and each segment is lost on its own */
 };
 
 struct guest {
@@ -53,7 +61,7 @@ struct exchange {
     struct guest guest;
     struct wire up, down;
     uint64_t seed, random;
-    uint32_t remote_sent;
+    uint32_t remote_sent, supers;
     bool remote_closed, remote_broke;
 };
 
@@ -97,6 +105,9 @@ static void make_plan(struct exchange *x)
     plan->host_reads_slowly = percent(x, 30);
     plan->queue_is_tight = percent(x, 30);
     plan->half_close_first = percent(x, 20);
+    if (percent(x, 50))
+        plan->super_max_bytes = percent(x, 50) ? 65529 : 200 + draw(x, 65329);
+    plan->cuts_supers = percent(x, 60);
     if (percent(x, 10))
         plan->remote_breaks_at = 1 + draw(x, plan->down_bytes + 1);
     if (percent(x, 10))
@@ -112,7 +123,7 @@ static void wire_put(struct exchange *x, struct wire *wire, const struct world_s
     if (percent(x, x->plan.loss_percent))
         return;
     for (uint32_t i = 0; i < copies && wire->count < WIRE_MAX; i++) {
-        struct wire_frame *frame = malloc(sizeof *frame);
+        struct wire_frame *frame = malloc(sizeof *frame + segment->payload_bytes);
 
         assert_non_null(frame);
         frame->at_us = x->world.now_us + x->plan.delay_us + draw(x, x->plan.jitter_us);
@@ -203,7 +214,7 @@ static void guest_options(struct exchange *x, struct world_segment *segment)
 
 static void guest_emit(struct exchange *x, uint8_t flags, uint32_t seq, uint32_t bytes)
 {
-    static uint8_t payload[1500];
+    static uint8_t payload[GUEST_SUPER_MAX];
     struct guest *guest = &x->guest;
     uint32_t window = guest_window(x);
     struct world_segment segment = {.guest_port = 40000,
@@ -223,6 +234,7 @@ static void guest_emit(struct exchange *x, uint8_t flags, uint32_t seq, uint32_t
         payload[i] = tcp_pattern(seq + i - (guest->isn + 1));
     segment.payload = payload;
     segment.payload_bytes = bytes;
+    segment.gso_bytes = bytes > GUEST_SEGMENT ? GUEST_SEGMENT : 0;
     guest_options(x, &segment);
     wire_put(x, &x->up, &segment);
     guest->ack_due = false;
@@ -366,7 +378,9 @@ static void guest_runs(struct exchange *x)
         if (room <= 0 && (guest->una != guest->nxt || now_us < guest->retransmit_at_us))
             break;
         bytes = room > 0 && bytes > (uint32_t)room ? (uint32_t)room : room > 0 ? bytes : 1;
-        bytes = bytes > 1400 ? 1400 : bytes;
+        const uint32_t most =
+            x->plan.super_max_bytes != 0 ? 1 + draw(x, GUEST_SUPER_MAX) : GUEST_SEGMENT;
+        bytes = bytes > most ? most : bytes;
         if (guest->una == guest->nxt)
             guest->retransmit_at_us = now_us + ((uint64_t)300000 << guest->backoff);
         guest_emit(x, TCP_PSH, guest->nxt, bytes);
@@ -424,6 +438,29 @@ static void host_runs(struct exchange *x)
         world_socket_room(&x->world, socket, draw(x, 20000));
 }
 
+/* From the NAT to the guest; its card may have cut it (RFC 9293: FIN and PSH on the last part). */
+static void deliver(struct exchange *x, const struct world_segment *whole)
+{
+    const uint32_t step_bytes =
+        whole->gso_bytes != 0 && x->plan.cuts_supers ? whole->gso_bytes : whole->payload_bytes;
+    uint32_t at = 0;
+
+    CHECK(x, whole->gso_bytes == 0 || whole->payload_bytes > whole->gso_bytes);
+    x->supers += whole->gso_bytes != 0;
+    do {
+        struct world_segment part = *whole;
+        const uint32_t left = whole->payload_bytes - at;
+
+        part.seq += at;
+        part.payload += at;
+        part.payload_bytes = left < step_bytes ? left : step_bytes;
+        if (part.payload_bytes < left)
+            part.flags &= (uint8_t) ~(TCP_FIN | TCP_PSH);
+        wire_put(x, &x->down, &part);
+        at += part.payload_bytes;
+    } while (at < whole->payload_bytes);
+}
+
 static void step(struct exchange *x)
 {
     struct nat_world *world = &x->world;
@@ -441,7 +478,7 @@ static void step(struct exchange *x)
     }
     world_flush(world);
     while (world_next_tcp(world, &segment))
-        wire_put(x, &x->down, &segment);
+        deliver(x, &segment);
     while ((frame = wire_take(x, &x->down)) != NULL) {
         guest_gets(x, &frame->segment);
         free(frame);
@@ -456,7 +493,8 @@ static bool is_complete(const struct exchange *x)
     return x->guest.fin_acked && x->guest.fin_seen && socket->closed;
 }
 
-static void run(uint64_t seed)
+/* Returns the super-frames the guest got. */
+static uint32_t run(uint64_t seed)
 {
     struct exchange *x = calloc(1, sizeof *x);
     uint32_t ms = 0;
@@ -466,6 +504,8 @@ static void run(uint64_t seed)
     x->random = seed * 0x9e3779b97f4a7c15u + 1;
     make_plan(x);
     tcp_world_open(&x->world, draw(x, UINT32_MAX), NULL);
+    if (x->plan.super_max_bytes != 0)
+        world_super(&x->world, x->plan.super_max_bytes);
     x->guest.isn = percent(x, 30) ? UINT32_MAX - draw(x, 10000) : draw(x, UINT32_MAX);
     x->guest.have = calloc(1, x->plan.down_bytes + 1);
     assert_non_null(x->guest.have);
@@ -498,10 +538,13 @@ static void run(uint64_t seed)
         while (world_next_tcp(&x->world, &segment)) {
         }
     }
+    const uint32_t supers = x->supers;
+
     wire_clear(&x->down);
     world_close(&x->world);
     free(x->guest.have);
     free(x);
+    return supers;
 }
 
 static void both_sides_agree_in_the_end(void **state)
@@ -513,8 +556,11 @@ static void both_sides_agree_in_the_end(void **state)
         run(strtoull(seed, NULL, 10));
         return;
     }
+    uint64_t supers = 0;
+
     for (uint64_t i = 1; i <= (runs != NULL ? strtoull(runs, NULL, 10) : 300); i++)
-        run(i);
+        supers += run(i);
+    assert_true(supers > 0); /* or nothing was learnt about them */
 }
 
 int main(void)

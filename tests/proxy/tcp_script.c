@@ -150,6 +150,8 @@ static struct wanted parse_segment(struct script *script, bool from_guest)
             wanted.window = true;
         } else if (next_is(script, "port")) {
             segment->guest_port = (uint16_t)number(script);
+        } else if (next_is(script, "gso")) {
+            segment->gso_bytes = (uint16_t)number(script);
         } else if (next_is(script, "abs")) { /* a RST without relation to the NAT's numbers */
             segment->seq = number(script);
         } else if (next_is(script, "nooptions")) {
@@ -226,6 +228,7 @@ static void do_nat(struct script *script)
     want(script, "flags", got.flags, wanted.segment.flags);
     want(script, "seq", got.seq - script->nat_isn, wanted.segment.seq - script->nat_isn);
     want(script, "len", got.payload_bytes, wanted.segment.payload_bytes);
+    want(script, "gso", got.gso_bytes, wanted.segment.gso_bytes);
     want(script, "port", got.guest_port, wanted.segment.guest_port);
     if (wanted.ack)
         want(script, "ack", got.ack - script->guest_isn, wanted.segment.ack - script->guest_isn);
@@ -423,6 +426,8 @@ static void do_line(struct script *script, const char *line)
         world_queue(&script->world, number(script));
     } else if (next_is(script, "limit")) {
         world_limit(&script->world, number(script));
+    } else if (next_is(script, "super")) {
+        world_super(&script->world, number(script));
     } else if (next_is(script, "metric")) {
         do_metric(script);
     } else {

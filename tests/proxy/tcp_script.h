@@ -7,6 +7,7 @@
  *
  *   guest FLAGS SEQ+LEN [ack N] [win N] [mss N] [ws N] [sackok] [ts V E] [sack A-B ...]
  *                     the guest sends; FLAGS of S F R P U and . for ACK. The batch ends.
+ *                     [gso N]: as one super-frame of such segments
  *   batch FLAGS ...   the same, the batch goes on
  *   fill FROM TO      the guest sends these sequence numbers as one batch of segments of 1000 bytes
  *   nat FLAGS SEQ+LEN ...   the next frame to the guest is this; fields left out are not compared
@@ -23,6 +24,7 @@
  *   remote sends N | remote closes | remote breaks
  *   queue N           the outbound queue takes N more frames; nat_writable() if it was full
  *   limit N           the client's HELLO comes now: frames of at most N bytes
+ *   super N           ... with SUPER, of at most N bytes
  *   metric NAME N
  */
 #ifndef PROXY_TCP_SCRIPT_H

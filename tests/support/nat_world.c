@@ -111,7 +111,8 @@ void world_advance(struct nat_world *world, uint64_t us)
 
 /* ---- the guest sends ---- */
 
-void world_input_batched(struct nat_world *world, const uint8_t *frame, uint32_t bytes)
+static void input_batched(struct nat_world *world, const uint8_t *frame, uint32_t bytes,
+                          bool is_super)
 {
     if (world->batch_count == sizeof world->batch / sizeof world->batch[0])
         world_flush(world);
@@ -120,7 +121,15 @@ void world_input_batched(struct nat_world *world, const uint8_t *frame, uint32_t
     if (bytes != 0)
         memcpy(copy, frame, bytes);
     world->batch[world->batch_count++] = copy;
-    nat_input(world->nat, copy, bytes, world->now_us);
+    if (is_super)
+        nat_input_super(world->nat, copy, bytes, world->now_us);
+    else
+        nat_input(world->nat, copy, bytes, world->now_us);
+}
+
+void world_input_batched(struct nat_world *world, const uint8_t *frame, uint32_t bytes)
+{
+    input_batched(world, frame, bytes, false);
 }
 
 void world_flush(struct nat_world *world)
@@ -210,7 +219,12 @@ void world_batch_tcp(struct nat_world *world, const struct world_segment *segmen
     uint8_t *frame = malloc(ETH_HEADER_BYTES + IPV4_HEADER_BYTES + TCP_HEADER_BYTES +
                             WORLD_TCP_OPTIONS_MAX + segment->payload_bytes);
 
-    world_input_batched(world, frame, world_frame_tcp(frame, ++world->next_ip_id, segment));
+    const uint32_t bytes = world_frame_tcp(frame, ++world->next_ip_id, segment);
+    if (segment->gso_bytes != 0) {
+        frame[ETH_HEADER_BYTES + IPV4_CHECKSUM_AT] ^= 0x5a;
+        frame[ETH_HEADER_BYTES + IPV4_HEADER_BYTES + TCP_CHECKSUM_AT] ^= 0x5a;
+    }
+    input_batched(world, frame, bytes, segment->gso_bytes != 0);
     free(frame);
 }
 
@@ -284,6 +298,7 @@ bool world_next_tcp(struct nat_world *world, struct world_segment *segment)
 {
     if (world->frame_read == world->frame_count)
         return false;
+    const uint16_t gso_bytes = world->frames[world->frame_read].gso_bytes;
     const struct world_packet packet = world_next_ipv4(world);
     const uint8_t *tcp = packet.payload;
 
@@ -302,6 +317,7 @@ bool world_next_tcp(struct nat_world *world, struct world_segment *segment)
         .options_bytes = header_bytes - TCP_HEADER_BYTES,
         .payload = tcp + header_bytes,
         .payload_bytes = packet.bytes - header_bytes,
+        .gso_bytes = gso_bytes,
     };
     memcpy(segment->remote, packet.source, 4);
     memcpy(segment->options, tcp + TCP_HEADER_BYTES, segment->options_bytes);
@@ -396,6 +412,12 @@ uint32_t world_limit(struct nat_world *world, uint32_t frame_max_bytes)
 {
     world->frame_max_bytes = frame_max_bytes;
     return nat_frame_limit(world->nat, frame_max_bytes);
+}
+
+void world_super(struct nat_world *world, uint32_t frame_max_bytes)
+{
+    world->super_max_bytes = frame_max_bytes;
+    nat_super_limit(world->nat, frame_max_bytes);
 }
 
 /* ---- the resolver ---- */

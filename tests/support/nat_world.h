@@ -23,6 +23,7 @@ enum {
 struct world_frame {
     uint8_t *data;
     uint32_t bytes;
+    uint16_t gso_bytes; /* not 0: a super-frame */
 };
 
 /* A growing run of bytes, [at, bytes) not taken yet; UDP: datagrams, each with a 4-byte length
@@ -66,6 +67,7 @@ struct nat_world {
     uint32_t frame_room; /* places left in the outbound queue; UINT32_MAX: no end */
     bool frames_refused;
     uint32_t frame_max_bytes; /* what the client takes */
+    uint32_t super_max_bytes;
     uint8_t **reserved;
     uint32_t reserved_count, reserved_bytes;
 
@@ -120,7 +122,7 @@ void world_send_ipv4(struct nat_world *world, const uint8_t *destination, uint8_
 void world_send_udp(struct nat_world *world, uint16_t from, const uint8_t *to, uint16_t port,
                     const void *data, uint32_t bytes);
 
-/** One segment of a batch, as world_input_batched(). */
+/** One segment of a batch, as world_input_batched(); a super-frame with nonsense for checksums. */
 void world_batch_tcp(struct nat_world *world, const struct world_segment *segment);
 void world_send_tcp(struct nat_world *world, const struct world_segment *segment);
 
@@ -168,6 +170,8 @@ void world_socket_room(struct nat_world *world, struct world_socket *socket, uin
 void world_queue(struct nat_world *world, uint32_t frames);
 /** The client announces its frame limit; the LAN's MTU from now on. */
 uint32_t world_limit(struct nat_world *world, uint32_t frame_max_bytes);
+/** The client announces that it takes super-frames. */
+void world_super(struct nat_world *world, uint32_t frame_max_bytes);
 /** Takes the oldest datagram the NAT sent; its bytes or -1. */
 int32_t world_take_datagram(struct world_socket *socket, uint8_t *data, uint32_t room);
 void world_expect_datagram(struct world_socket *socket, const char *text);

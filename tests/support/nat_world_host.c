@@ -91,11 +91,50 @@ static void host_commit(void *context, uint32_t count, uint32_t last_bytes)
         if (defect != NULL)
             fail_msg("frame %u to the guest: %s", world->frame_count, defect);
         assert_true(world->frame_count < WORLD_FRAMES_MAX);
-        world->frames[world->frame_count++] = (struct world_frame){world->reserved[i], bytes};
+        world->frames[world->frame_count++] = (struct world_frame){world->reserved[i], bytes, 0};
         world->reserved[i] = NULL;
     }
     if (world->frame_room != UINT32_MAX)
         world->frame_room -= count;
+    world_host_clear(world);
+}
+
+static uint8_t *host_super_reserve(void *context, uint32_t bytes)
+{
+    struct nat_world *world = context;
+    const uint32_t frame_max_bytes = world->frame_max_bytes;
+    uint8_t *place;
+
+    assert_true(bytes <= world->super_max_bytes);
+    world->frame_max_bytes = world->super_max_bytes;
+    const uint32_t count = host_reserve(context, bytes, 1, &place);
+    world->frame_max_bytes = frame_max_bytes;
+    return count != 0 ? place : NULL;
+}
+
+/* l2-extensions.md §6: as a frame, but for its length and the TCP checksum, which is put in here.
+ */
+static void host_super_commit(void *context, uint32_t bytes, uint16_t gso_bytes)
+{
+    struct nat_world *world = context;
+
+    assert_true(bytes <= world->reserved_bytes && world->reserved_count <= 1);
+    if (bytes != 0) {
+        uint8_t *frame = world->reserved[0], *ip = frame + ETH_HEADER_BYTES;
+        const bool is_v6 = ip[0] >> 4 == 6;
+        const uint32_t ip_bytes = is_v6 ? IPV6_HEADER_BYTES : IPV4_HEADER_BYTES;
+
+        assert_true(gso_bytes != 0);
+        world_seal_l4(ip, IP_PROTOCOL_TCP, ip + ip_bytes, bytes - ETH_HEADER_BYTES - ip_bytes);
+        const char *defect = world_frame_defect(frame, bytes, UINT16_MAX);
+        if (defect != NULL)
+            fail_msg("super-frame %u to the guest: %s", world->frame_count, defect);
+        assert_true(world->frame_count < WORLD_FRAMES_MAX);
+        world->frames[world->frame_count++] = (struct world_frame){frame, bytes, gso_bytes};
+        world->reserved[0] = NULL;
+        if (world->frame_room != UINT32_MAX)
+            world->frame_room--;
+    }
     world_host_clear(world);
 }
 
@@ -164,6 +203,13 @@ static ssize_t host_tcp_peek(void *context, int number, uint32_t offset, const s
     if (at != from)
         return (ssize_t)(at - from);
     return socket->eof ? 0 : -EAGAIN;
+}
+
+static uint32_t host_tcp_unread(void *context, int number)
+{
+    const struct world_socket *socket = host_socket(context, number, true);
+
+    return (uint32_t)(socket->in.bytes - socket->in.at);
 }
 
 static int host_tcp_consume(void *context, int number, uint32_t bytes)
@@ -319,6 +365,8 @@ struct nat_host world_host(struct nat_world *world)
         .context = world,
         .frame_reserve = host_reserve,
         .frame_commit = host_commit,
+        .super_reserve = host_super_reserve,
+        .super_commit = host_super_commit,
         .tcp_connect = host_tcp_connect,
         .udp_connect = host_udp_connect,
         .ping_connect = host_ping_connect,
@@ -326,6 +374,7 @@ struct nat_host world_host(struct nat_world *world)
         .udp_send_to = host_udp_send_to,
         .udp_receive_from = host_udp_receive_from,
         .tcp_peek = host_tcp_peek,
+        .tcp_unread = host_tcp_unread,
         .tcp_consume = host_tcp_consume,
         .tcp_send = host_tcp_send,
         .tcp_send_space = host_tcp_send_space,

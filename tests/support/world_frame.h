@@ -31,6 +31,7 @@ struct world_segment {
     uint32_t options_bytes;
     const uint8_t *payload;
     uint32_t payload_bytes;
+    uint16_t gso_bytes; /* not 0: a super-frame of such segments */
 };
 
 /* ---- building ---- */

@@ -240,6 +240,15 @@ static ssize_t tcp_peek(void *context, int socket, uint32_t offset, const struct
     return got;
 }
 
+static uint32_t tcp_unread(void *context, int socket)
+{
+    int bytes = 0;
+
+    if (row_of(context, socket) == NULL || ioctl(socket, SIOCINQ, &bytes) != 0 || bytes < 0)
+        return 0;
+    return (uint32_t)bytes;
+}
+
 static int tcp_consume(void *context, int socket, uint32_t bytes)
 {
     struct host_socket *row = row_of(context, socket);
@@ -393,6 +402,7 @@ void host_bind(struct host *host, struct host_client *client, struct nat_host *o
     ops->udp_send_to = udp_send_to;
     ops->udp_receive_from = udp_receive_from;
     ops->tcp_peek = tcp_peek;
+    ops->tcp_unread = tcp_unread;
     ops->tcp_consume = tcp_consume;
     ops->tcp_send = tcp_send;
     ops->tcp_send_space = tcp_send_space;

@@ -108,6 +108,8 @@ static void tunnel_rows(FILE *out, struct metrics *m)
         {"l2_ws_writes_total", "Writes that took tunnel bytes.", &m->ws_writes},
         {"l2_batches_rx_total", "BATCH messages received.", &m->batches_rx},
         {"l2_batches_tx_total", "BATCH messages sent.", &m->batches_tx},
+        {"l2_super_frames_rx_total", "Super-frames from guests.", &m->supers_rx},
+        {"l2_super_frames_tx_total", "Super-frames to guests.", &m->supers_tx},
         {"l2_protocol_violations_total", "WebSocket and tunnel protocol violations.",
          &m->violations},
         {"l2_capture_bytes_total", "Capture bytes written.", &m->capture_bytes},

@@ -37,6 +37,7 @@ struct metrics {
 
     _Atomic uint64_t frames_rx, frames_tx, bytes_rx, bytes_tx, frames_dropped;
     _Atomic uint64_t ws_messages_rx, ws_messages_tx, batches_rx, batches_tx, violations;
+    _Atomic uint64_t supers_rx, supers_tx;
     _Atomic uint64_t ws_reads, ws_writes;
     _Atomic uint64_t idle_timeouts, closed_quota_bytes, closed_quota_fps, closed_backpressure;
     _Atomic uint64_t capture_bytes, capture_frames, capture_dropped, capture_errors;

@@ -199,6 +199,20 @@ static void frame_commit(void *context, uint32_t count, uint32_t last_bytes)
     OUTER(nat)->frame_commit(OUTER(nat)->context, count, last_bytes);
 }
 
+static uint8_t *super_reserve(void *context, uint32_t bytes)
+{
+    struct nat *nat = context;
+
+    return OUTER(nat)->super_reserve(OUTER(nat)->context, bytes);
+}
+
+static void super_commit(void *context, uint32_t bytes, uint16_t gso_bytes)
+{
+    struct nat *nat = context;
+
+    OUTER(nat)->super_commit(OUTER(nat)->context, bytes, gso_bytes);
+}
+
 static int tcp_connect(void *context, uint32_t cookie, const struct nat_endpoint *remote)
 {
     struct nat *nat = context;
@@ -254,6 +268,16 @@ static ssize_t tcp_peek(void *context, int socket, uint32_t offset, const struct
     if (stream != NULL)
         return stream_peek(nat, stream, offset, to, to_count);
     return OUTER(nat)->tcp_peek(OUTER(nat)->context, socket, offset, to, to_count);
+}
+
+static uint32_t tcp_unread(void *context, int socket)
+{
+    struct nat *nat = context;
+    const struct stream *stream = stream_of(nat, socket);
+
+    if (stream != NULL)
+        return stream->reply_bytes;
+    return OUTER(nat)->tcp_unread(OUTER(nat)->context, socket);
 }
 
 static int tcp_consume(void *context, int socket, uint32_t bytes)
@@ -370,6 +394,8 @@ bool nat_gateway_open(struct nat *nat, const struct nat_host *host)
         .context = nat,
         .frame_reserve = frame_reserve,
         .frame_commit = frame_commit,
+        .super_reserve = super_reserve,
+        .super_commit = super_commit,
         .tcp_connect = tcp_connect,
         .udp_connect = udp_connect,
         .ping_connect = host->ping_connect != NULL ? ping_connect : NULL,
@@ -377,6 +403,7 @@ bool nat_gateway_open(struct nat *nat, const struct nat_host *host)
         .udp_send_to = udp_send_to,
         .udp_receive_from = udp_receive_from,
         .tcp_peek = tcp_peek,
+        .tcp_unread = tcp_unread,
         .tcp_consume = tcp_consume,
         .tcp_send = tcp_send,
         .tcp_send_space = tcp_send_space,

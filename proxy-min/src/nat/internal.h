@@ -21,6 +21,8 @@ struct nat {
     uint64_t now_us; /* set at every public call; the only clock */
 
     uint32_t frame_max_bytes; /* of a frame to the guest: tunnel limit, or the client's */
+    uint32_t super_max_bytes; /* of a super-frame to the guest; 0: it takes none */
+    bool in_super;            /* a super-frame is being taken in */
     uint32_t mtu;             /* IP bytes to it: lan_mtu, less if frame_max_bytes demands it */
     uint16_t ip_id;           /* for fragments; whole datagrams have DF and id 0 (RFC 6864 §4.1) */
 

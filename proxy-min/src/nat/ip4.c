@@ -61,7 +61,8 @@ void nat_ip_tcp(struct nat *nat, struct ip_packet *packet)
         malformed(nat);
         return;
     }
-    if (!checksum_good(
+    if (!nat->in_super &&
+        !checksum_good(
             nat, checksum_add(nat_pseudo_sum(&packet->key, IP_PROTOCOL_TCP, bytes), tcp, bytes)))
         return;
     packet->key.guest.port = be16_get(tcp + TCP_SOURCE_AT);
@@ -178,7 +179,7 @@ void nat_ip4_input(struct nat *nat, const uint8_t *source_mac, const uint8_t *ip
         malformed(nat);
         return;
     }
-    if (!checksum_good(nat, checksum_add(0, ip, header_bytes)))
+    if (!nat->in_super && !checksum_good(nat, checksum_add(0, ip, header_bytes)))
         return;
 
     struct ip_packet packet = {

@@ -65,6 +65,11 @@ uint32_t nat_frame_limit(struct nat *nat, uint32_t frame_max_bytes)
     return nat->mtu;
 }
 
+void nat_super_limit(struct nat *nat, uint32_t frame_max_bytes)
+{
+    nat->super_max_bytes = frame_max_bytes;
+}
+
 void nat_close(struct nat *nat)
 {
     nat_tcp_close(nat);
@@ -111,6 +116,13 @@ void nat_input(struct nat *nat, const uint8_t *frame, uint32_t bytes, uint64_t n
         nat_count(&nat->metrics->guest_frames_ignored_total);
         break;
     }
+}
+
+void nat_input_super(struct nat *nat, const uint8_t *frame, uint32_t bytes, uint64_t now_us)
+{
+    nat->in_super = true;
+    nat_input(nat, frame, bytes, now_us);
+    nat->in_super = false;
 }
 
 void nat_flush(struct nat *nat, uint64_t now_us)

@@ -54,6 +54,12 @@ struct nat_host {
      */
     uint32_t (*frame_reserve)(void *context, uint32_t bytes, uint32_t count, uint8_t **places);
     void (*frame_commit)(void *context, uint32_t count, uint32_t last_bytes);
+    /*
+     * Super-frames (spec/l2-extensions.md §6), used once nat_super_limit() was called: one place,
+     * or NULL like frame_reserve()'s 0. super_commit() sends its first `bytes`; 0: it vanishes.
+     */
+    uint8_t *(*super_reserve)(void *context, uint32_t bytes);
+    void (*super_commit)(void *context, uint32_t bytes, uint16_t gso_bytes);
 
     /* Sockets. `cookie` comes back in nat_socket_event(). TCP sockets have TCP_NODELAY. */
     int (*tcp_connect)(void *context, uint32_t cookie, const struct nat_endpoint *remote);
@@ -72,6 +78,8 @@ struct nat_host {
      * Returns bytes, 0 at EOF exactly there, -EAGAIN when no more is there yet. */
     ssize_t (*tcp_peek)(void *context, int socket, uint32_t offset, const struct iovec *to,
                         int to_count);
+    /* TCP: bytes received and not consumed yet; for super-frames. */
+    uint32_t (*tcp_unread)(void *context, int socket);
     /* TCP: drops `bytes` peeked bytes; the guest has acknowledged them. */
     int (*tcp_consume)(void *context, int socket, uint32_t bytes);
     /* TCP: bytes the kernel took (may be fewer), or -EAGAIN; WRITABLE follows then. */
@@ -162,6 +170,9 @@ struct nat *nat_open(const struct nat_config *config, const struct nat_host *hos
  */
 uint32_t nat_frame_limit(struct nat *nat, uint32_t frame_max_bytes);
 
+/** The client takes super-frames of at most `frame_max_bytes`; 0, at first: none. */
+void nat_super_limit(struct nat *nat, uint32_t frame_max_bytes);
+
 /** Closes every host socket (reset) and frees the tables. */
 void nat_close(struct nat *nat);
 
@@ -170,6 +181,9 @@ void nat_close(struct nat *nat);
  * several frames can go to the host in one call.
  */
 void nat_input(struct nat *nat, const uint8_t *frame, uint32_t bytes, uint64_t now_us);
+
+/** The same for a well-formed super-frame: its checksums mean nothing (l2-extensions.md §6). */
+void nat_input_super(struct nat *nat, const uint8_t *frame, uint32_t bytes, uint64_t now_us);
 
 /** Ends a batch of nat_input(): hands gathered payload to the host, sends what is due. */
 void nat_flush(struct nat *nat, uint64_t now_us);

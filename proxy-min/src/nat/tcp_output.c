@@ -12,6 +12,7 @@ struct header { /* of segments that differ only in sequence number, flags and pa
     uint32_t seq, ack;
     uint16_t window;
     uint8_t flags;
+    bool is_super;
     uint8_t options_bytes;
     uint8_t options[TCP_OPTIONS_MAX_BYTES];
 };
@@ -62,6 +63,8 @@ static void header_write(const struct nat_tcp *tcp, const struct header *header,
     be16_put(at + TCP_CHECKSUM_AT, 0);
     be16_put(at + TCP_URGENT_AT, 0);
     memcpy(at + TCP_HEADER_BYTES, header->options, header->options_bytes);
+    if (header->is_super) /* l2-extensions.md §6: who cuts or delivers it computes them */
+        return;
     const uint32_t sum = nat_pseudo_sum(header->key, IP_PROTOCOL_TCP, tcp_bytes + payload_bytes);
     be16_put(at + TCP_CHECKSUM_AT,
              checksum_finish(checksum_add(sum, at, tcp_bytes + payload_bytes)));
@@ -252,6 +255,8 @@ struct burst {
     uint32_t max_segments;
     bool is_again; /* a retransmission or probe */
 
+    bool is_super;                 /* one super-frame of segment_bytes */
+    bool is_all;                   /* the kernel was seen to have no more than this */
     uint32_t segment_bytes;        /* payload of all segments but the last */
     uint32_t segments, bytes, end; /* results */
 };
@@ -281,12 +286,13 @@ static enum send_result burst_read(struct nat_tcp *tcp, struct tcp_flow *flow, s
         flow->host_eof = true;
         flow->fin_seq = burst->seq;
         flow->readable = false;
-    } else if (burst->bytes < room_bytes && !flow->host_eof) {
+    } else if ((burst->bytes < room_bytes || burst->is_all) && !flow->host_eof) {
         look_behind(tcp, flow, offset + burst->bytes, burst->seq + burst->bytes);
     }
     return SEND_DONE;
 }
 
+/* Headers in front of what was read, and off it goes. */
 static void burst_write(struct nat_tcp *tcp, struct tcp_flow *flow, struct burst *burst,
                         struct header *header, uint8_t **places)
 {
@@ -296,22 +302,70 @@ static void burst_write(struct nat_tcp *tcp, struct tcp_flow *flow, struct burst
     /* RFC 9293 §3.9.1: PSH on the last data there is */
     const bool is_pushed =
         burst->bytes > 0 && (burst->is_again ? end + has_fin == flow->snd_nxt : !flow->readable);
-    const uint32_t segments =
+    const uint32_t frames =
         burst->bytes > full_bytes ? (burst->bytes + full_bytes - 1) / full_bytes : 1;
-    const uint32_t last_bytes = burst->bytes - (segments - 1) * full_bytes;
+    const uint32_t last_bytes = burst->bytes - (frames - 1) * full_bytes;
 
-    for (uint32_t i = 0; i < segments - 1; i++) {
+    for (uint32_t i = 0; i < frames - 1; i++) {
         header->seq = burst->seq + i * full_bytes;
         header_write(tcp, header, places[i], full_bytes);
     }
     header->seq = end - last_bytes;
     header->flags = (uint8_t)(TCP_ACK | (is_pushed ? TCP_PSH : 0) | (has_fin ? TCP_FIN : 0));
-    header_write(tcp, header, places[segments - 1], last_bytes);
-    host->frame_commit(host->context, segments, header_bytes(header) + last_bytes);
-    burst->segments = segments;
+    header_write(tcp, header, places[frames - 1], last_bytes);
+    if (burst->is_super)
+        host->super_commit(host->context, header_bytes(header) + last_bytes, flow->mss);
+    else
+        host->frame_commit(host->context, frames, header_bytes(header) + last_bytes);
+    burst->segments = burst->bytes > flow->mss ? (burst->bytes + flow->mss - 1u) / flow->mss : 1;
     burst->end = end + has_fin;
-    sent(tcp, flow, burst->seq, segments > 1 ? full_bytes : last_bytes, burst->end,
+    sent(tcp, flow, burst->seq, burst->bytes < flow->mss ? burst->bytes : flow->mss, burst->end,
          burst->is_again);
+}
+
+/* §6: as much as the guest's window and 64 KiB allow, in one super-frame; worth it from the second
+ * segment on. Whole segments, unless it is all there is: so that the guest gets no short ones. */
+static void plan_super(const struct nat_tcp *tcp, const struct tcp_flow *flow, struct burst *burst,
+                       uint32_t before_bytes)
+{
+    const struct nat_host *host = &tcp->nat->host;
+    const uint32_t mss = flow->mss, super_max_bytes = tcp->nat->super_max_bytes;
+    const uint32_t offset = flow->consume_bytes + (burst->seq - flow->snd_una);
+
+    if (burst->max_bytes <= mss || super_max_bytes <= before_bytes + mss)
+        return;
+    const uint32_t unread_bytes = host->tcp_unread(host->context, flow->socket);
+    const uint32_t there_bytes = unread_bytes > offset ? unread_bytes - offset : 0;
+    uint32_t bytes = super_max_bytes - before_bytes;
+
+    bytes -= bytes % mss;
+    bytes = burst->max_bytes < bytes ? burst->max_bytes : bytes;
+    if (there_bytes <= mss) {
+        burst->max_segments = 1;
+        burst->is_all = true;
+    }
+    if (there_bytes <= mss || bytes <= mss)
+        return;
+    burst->is_super = true;
+    burst->is_all = there_bytes <= bytes;
+    burst->segment_bytes = burst->is_all ? there_bytes : bytes;
+}
+
+static uint32_t burst_reserve(const struct nat_tcp *tcp, const struct tcp_flow *flow,
+                              struct burst *burst, uint32_t before_bytes, uint8_t **places)
+{
+    const struct nat_host *host = &tcp->nat->host;
+    uint32_t count = 1;
+
+    if (burst->is_super) {
+        places[0] = host->super_reserve(host->context, before_bytes + burst->segment_bytes);
+        return places[0] != NULL;
+    }
+    burst->segment_bytes = burst->max_bytes < flow->mss ? burst->max_bytes : flow->mss;
+    if (burst->segment_bytes != 0)
+        count = (burst->max_bytes + burst->segment_bytes - 1) / burst->segment_bytes;
+    count = count < burst->max_segments ? count : burst->max_segments;
+    return host->frame_reserve(host->context, before_bytes + burst->segment_bytes, count, places);
 }
 
 /* Peeks up to max_bytes at burst->seq straight into frames and sends them. */
@@ -323,20 +377,20 @@ static enum send_result send_burst(struct nat_tcp *tcp, struct tcp_flow *flow, s
 
     if (flow->host_eof && burst->max_bytes > flow->fin_seq - burst->seq)
         burst->max_bytes = flow->fin_seq - burst->seq;
-    burst->segment_bytes = burst->max_bytes < flow->mss ? burst->max_bytes : flow->mss;
-    uint32_t count = 1;
-    if (burst->segment_bytes != 0)
-        count = (burst->max_bytes + burst->segment_bytes - 1) / burst->segment_bytes;
-    count = count < burst->max_segments ? count : burst->max_segments;
-
     header_fill(tcp, flow, &header, burst->seq, 0, false);
     const uint32_t before_bytes = header_bytes(&header);
-    count = host->frame_reserve(host->context, before_bytes + burst->segment_bytes, count, places);
+    if (tcp->nat->super_max_bytes != 0)
+        plan_super(tcp, flow, burst, before_bytes);
+    header.is_super = burst->is_super;
+    const uint32_t count = burst_reserve(tcp, flow, burst, before_bytes, places);
     if (count == 0)
         return SEND_BLOCKED;
     const enum send_result result = burst_read(tcp, flow, burst, places, count, before_bytes);
     if (result != SEND_DONE) {
-        host->frame_commit(host->context, 0, 0);
+        if (burst->is_super)
+            host->super_commit(host->context, 0, 0);
+        else
+            host->frame_commit(host->context, 0, 0);
         if (result == SEND_ENDED)
             tcp_host_abort(tcp, flow);
         return result;

@@ -6,6 +6,7 @@
 
 #include "session/internal.h"
 #include "tunnel/batch.h"
+#include "tunnel/super.h"
 
 /* What one read adds up to; counted once. */
 struct tally {
@@ -79,6 +80,25 @@ static void take_batch(struct session *session, const struct ws_event *event,
         take_frame(session, frame, bytes, tally, now_us);
 }
 
+/* l2-extensions.md §6: one message, one frame, for the quotas too. */
+static void take_super(struct session *session, const struct ws_event *event,
+                       const struct l2t_message *message, struct tally *tally, uint64_t now_us)
+{
+    struct l2t_super super;
+    const int error = l2t_super_parse(&super, message->payload, message->payload_bytes,
+                                      session->limits.super_max_bytes);
+
+    if (error != 0) {
+        violation(session, error, event->data, event->bytes);
+        return;
+    }
+    tally->frames++;
+    tally->frame_bytes += super.frame_bytes;
+    metric_add(&session->env->metrics->supers_rx, 1);
+    session->nat_pending = true;
+    nat_input_super(session->client.nat, super.frame, super.frame_bytes, now_us);
+}
+
 static void take_tunnel_message(struct session *session, const struct ws_event *event,
                                 struct tally *tally, uint64_t now_us)
 {
@@ -105,6 +125,10 @@ static void take_tunnel_message(struct session *session, const struct ws_event *
     case L2T_BATCH:
         if (session->limits.message_max_bytes != 0) /* else unknown: nobody announced it */
             take_batch(session, event, &message, tally, now_us);
+        break;
+    case L2T_SUPER:
+        if (session->limits.super_max_bytes != 0)
+            take_super(session, event, &message, tally, now_us);
         break;
     default: /* ERROR is ignored (§t5), unknown types are dropped silently (§t6) */
         break;

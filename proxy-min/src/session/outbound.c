@@ -5,6 +5,9 @@
 
 #include "session/internal.h"
 #include "tunnel/batch.h"
+#include "tunnel/super.h"
+
+enum { SUPER_HEAD_BYTES = L2T_HEADER_BYTES + L2T_SUPER_HEAD_BYTES };
 
 static void count_sent(struct session *session, uint64_t payload_bytes)
 {
@@ -43,9 +46,9 @@ bool session_write(struct session *session)
     return true;
 }
 
-/* A message for each frame. */
-static uint32_t reserve_messages(struct session *session, uint32_t payload_bytes, uint32_t count,
-                                 uint8_t **places)
+/* A message for each frame, which begins `head_bytes` into it. */
+static uint32_t reserve_messages(struct session *session, uint32_t payload_bytes,
+                                 uint32_t head_bytes, uint32_t count, uint8_t **places)
 {
     uint32_t room = ws_out_room(&session->out, payload_bytes, count);
 
@@ -54,8 +57,16 @@ static uint32_t reserve_messages(struct session *session, uint32_t payload_bytes
     const uint32_t header_bytes = ws_header_bytes(payload_bytes);
     uint8_t *at = session->out.base + session->out.tail;
     for (uint32_t i = 0; i < room; i++, at += header_bytes + payload_bytes)
-        places[i] = at + header_bytes + L2T_HEADER_BYTES;
+        places[i] = at + header_bytes + head_bytes;
     return room;
+}
+
+static void out_of_room(struct session *session)
+{
+    session->nat_waiting = true;
+    if (session->stalled_since_us == 0 && session->write_blocked)
+        session->stalled_since_us = session_now_us();
+    session_touch(session);
 }
 
 static uint32_t frame_reserve(void *context, uint32_t bytes, uint32_t count, uint8_t **places)
@@ -72,36 +83,40 @@ static uint32_t frame_reserve(void *context, uint32_t bytes, uint32_t count, uin
         payload_bytes + L2T_BATCH_ENTRY_HEAD_BYTES <= session->batch_max_bytes;
     if (!session->reserved_in_batch)
         session_batch_close(session);
-    const uint32_t room = session->reserved_in_batch
-                              ? session_batch_reserve(session, bytes, count, places)
-                              : reserve_messages(session, payload_bytes, count, places);
-    if (room < count) {
-        session->nat_waiting = true;
-        if (session->stalled_since_us == 0 && session->write_blocked)
-            session->stalled_since_us = session_now_us();
-        session_touch(session);
-    }
+    const uint32_t room =
+        session->reserved_in_batch
+            ? session_batch_reserve(session, bytes, count, places)
+            : reserve_messages(session, payload_bytes, L2T_HEADER_BYTES, count, places);
+    if (room < count)
+        out_of_room(session);
     session->reserved_bytes = bytes;
     session->reserved_count = room;
     return room;
 }
 
-/* One frame whose bytes lie where frame_reserve() said, `bytes` of them. */
-static void finish_frame(struct session *session, uint32_t bytes)
+/* One frame whose bytes lie where a reservation said, `bytes` of them, `head_bytes` into its
+ * message. Returns where these are. */
+static uint8_t *finish_message(struct session *session, enum l2t_type type, uint32_t head_bytes,
+                               uint32_t bytes)
 {
     struct ws_out *out = &session->out;
-    const uint32_t reserved_header = ws_header_bytes(L2T_HEADER_BYTES + session->reserved_bytes);
-    const uint32_t header_bytes = ws_header_bytes(L2T_HEADER_BYTES + bytes);
+    const uint32_t reserved_header = ws_header_bytes(head_bytes + session->reserved_bytes);
+    const uint32_t header_bytes = ws_header_bytes(head_bytes + bytes);
     uint8_t *at = out->base + out->tail;
 
     /* A last frame much shorter than its place has a shorter header (RFC 6455 §5.2: minimal
      * length); it moves up so that the stream has no hole. */
     if (header_bytes != reserved_header)
-        memmove(at + header_bytes + L2T_HEADER_BYTES, at + reserved_header + L2T_HEADER_BYTES,
-                bytes);
-    ws_header_write(at, WS_BINARY, L2T_HEADER_BYTES + bytes);
-    l2t_encode_header(at + header_bytes, L2T_FRAME);
-    ws_out_commit(out, out->tail + header_bytes + L2T_HEADER_BYTES + bytes);
+        memmove(at + header_bytes + head_bytes, at + reserved_header + head_bytes, bytes);
+    ws_header_write(at, WS_BINARY, head_bytes + bytes);
+    l2t_encode_header(at + header_bytes, type);
+    ws_out_commit(out, out->tail + header_bytes + head_bytes + bytes);
+    return at + header_bytes;
+}
+
+static void finish_frame(struct session *session, uint32_t bytes)
+{
+    finish_message(session, L2T_FRAME, L2T_HEADER_BYTES, bytes);
 }
 
 static void frame_commit(void *context, uint32_t count, uint32_t last_bytes)
@@ -129,11 +144,49 @@ static void frame_commit(void *context, uint32_t count, uint32_t last_bytes)
     session_touch(session);
 }
 
+/* l2-extensions.md §6: in a message of its own, behind what waits. */
+static uint8_t *super_reserve(void *context, uint32_t bytes)
+{
+    struct session *session = context;
+    uint8_t *place;
+
+    session_batch_close(session);
+    session->reserved_bytes = bytes;
+    session->reserved_count =
+        reserve_messages(session, SUPER_HEAD_BYTES + bytes, SUPER_HEAD_BYTES, 1, &place);
+    if (session->reserved_count != 0)
+        return place;
+    out_of_room(session);
+    return NULL;
+}
+
+static void super_commit(void *context, uint32_t bytes, uint16_t gso_bytes)
+{
+    struct session *session = context;
+    struct metrics *metrics = session->env->metrics;
+
+    if (session->reserved_count == 0)
+        return;
+    session->reserved_count = 0;
+    if (bytes == 0)
+        return;
+    uint8_t *message = finish_message(session, L2T_SUPER, SUPER_HEAD_BYTES, bytes);
+    message[L2T_HEADER_BYTES] = (uint8_t)(gso_bytes >> 8);
+    message[L2T_HEADER_BYTES + 1] = (uint8_t)gso_bytes;
+    session_count_message(session, (uint64_t)SUPER_HEAD_BYTES + bytes);
+    metric_add(&metrics->supers_tx, 1);
+    metric_add(&metrics->frames_tx, 1);
+    metric_add(&metrics->bytes_tx, bytes);
+    session_touch(session);
+}
+
 void session_bind_frames(struct session *session, struct nat_host *ops)
 {
     (void)session;
     ops->frame_reserve = frame_reserve;
     ops->frame_commit = frame_commit;
+    ops->super_reserve = super_reserve;
+    ops->super_commit = super_commit;
 }
 
 static bool send_message(struct session *session, enum l2t_type type, const uint8_t *payload,
