@@ -1,6 +1,6 @@
 // The budget of the package (docs/architecture.md): each .wasm at most 64 KiB, the JavaScript at
-// most 24 KiB gzipped for what a user of one entry gets: the package proper, the adapter for v86, the
-// drop-in module aero-nic/aero.
+// most 24 KiB gzipped for what a user of one entry gets: the package proper, alone and with the adapter
+// for v86; the rings; the drop-in module aero-nic/aero.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { entries, moduleBytes, modules, scriptBytes } from "../support/package-size.js";

@@ -52,8 +52,9 @@ class FakeNic {
     this.polls++;
     return this.onPoll();
   }
+  eventMs = Number.POSITIVE_INFINITY;
   nextEventMs() {
-    return Number.POSITIVE_INFINITY;
+    return this.eventMs;
   }
   reset() {
     this.resets++;
@@ -289,6 +290,55 @@ describe("a card attached to v86", () => {
       assert.equal(cpu.instruction_pointer[0], ipBefore, "once may be a handler at work");
       cpu.run_hardware_timers(0, performance.now());
       assert.notEqual(cpu.instruction_pointer[0], ipBefore);
+    });
+  });
+
+  describe("timers", () => {
+    const idleMs = () => cpu.run_hardware_timers(0, performance.now());
+    /** How often v86's sleep was ended while `act` ran in a running emulator. */
+    function wakes(act) {
+      let count = 0;
+      const { stop_idling } = cpu;
+      const { is_running } = emulator;
+      emulator.is_running = () => true;
+      cpu.stop_idling = () => count++;
+      act();
+      cpu.stop_idling = stop_idling;
+      emulator.is_running = is_running;
+      return count;
+    }
+    beforeEach(() => {
+      nic.eventMs = Number.POSITIVE_INFINITY;
+    });
+
+    it("of the card bound how long v86 sleeps", () => {
+      nic.eventMs = performance.now() - 1;
+      assert.equal(idleMs(), 0);
+      nic.eventMs = performance.now() + 1e6; // v86's own come first
+      assert.ok(idleMs() <= 100);
+    });
+
+    it("that start when a frame arrives while v86 sleeps end its sleep", () => {
+      assert.equal(
+        wakes(() => nic.onWork()),
+        0,
+      ); // nothing to come back for
+      nic.onPoll = () => {
+        nic.eventMs = performance.now() + 0.1; // moderation holds the interrupt back
+        return false;
+      };
+      assert.equal(
+        wakes(() => nic.onWork()),
+        1,
+      );
+      nic.onPoll = () => false;
+    });
+
+    it("cost no polls beside those there are anyway", () => {
+      nic.eventMs = performance.now() + 1e6;
+      const before = nic.polls;
+      idleMs();
+      assert.equal(nic.polls, before + 1);
     });
   });
 

@@ -13,8 +13,9 @@ export const modules = ["e1000", "virtio-net"].flatMap((card) => [
 
 /** What users of one entry get. */
 export const entries = {
-  "the package": ["index.js", "ring.js", "pump.worker.js"],
-  "aero-nic/v86": ["v86.js"],
+  "the package": ["index.js", "pump.worker.js"],
+  "the package with aero-nic/v86": ["index.js", "pump.worker.js", "v86.js"],
+  "aero-nic/ring": ["ring.js"],
   "aero-nic/aero": ["aero.js"],
 };
 

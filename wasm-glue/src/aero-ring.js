@@ -1,7 +1,7 @@
 // The rings of ring.js under the names of spec/host-api.md §6.
 
 import { addCamelCase } from "./aero-names.js";
-import { ringAt } from "./ring.js";
+import { ringAt } from "./ring-core.js";
 import { findRing } from "./ring-layout.js";
 
 /** @type {WeakMap<object, import("./aero-card.js").RingPlace>} */
@@ -16,7 +16,7 @@ export function placeOf(ring) {
 
 /** One end of one ring, from its opening to free(). */
 export class SharedRingBuffer {
-  /** @type {import("./ring.js").Ring | null} */ #ring;
+  /** @type {import("./ring-core.js").Ring | null} */ #ring;
 
   /**
    * @param {SharedArrayBuffer} sab  an AIPC buffer

@@ -2,6 +2,7 @@
 
 import { isLinear } from "./memory.js";
 import { mirrorRings } from "./mirror.js";
+import { isShared } from "./ring-core.js";
 import { Instance, loadModule, MODELS, needWebAssembly } from "./wasm.js";
 
 const MAC_BYTES = 6;
@@ -64,11 +65,6 @@ function parseMac(mac) {
   if (bytes.every((byte) => byte === 0))
     throw new TypeError(`bad MAC ${formatMac(bytes)}: all bytes are zero`);
   return bytes;
-}
-
-/** @param {ArrayBuffer | SharedArrayBuffer} buffer */
-function isShared(buffer) {
-  return typeof SharedArrayBuffer === "function" && buffer instanceof SharedArrayBuffer;
 }
 
 /** True where a WebAssembly.Memory can be shared with a worker. */

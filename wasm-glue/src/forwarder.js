@@ -45,8 +45,8 @@ export class Forwarder {
   };
 
   /**
-   * @param {import("./ring.js").Ring} tx  NET_TX, of which this is the only consumer
-   * @param {import("./ring.js").Ring} rx  NET_RX
+   * @param {import("./ring-core.js").Ring} tx  NET_TX, of which this is the only consumer
+   * @param {import("./ring-core.js").Ring} rx  NET_RX
    * @param {ForwarderOptions} [options]
    */
   constructor(tx, rx, options = {}) {

@@ -2,7 +2,7 @@
 // says when to turn: a worker that waits on NET_TX, or the card's own thread after each poll.
 
 import { Forwarder } from "./forwarder.js";
-import { ringAt } from "./ring.js";
+import { ringAt } from "./ring-core.js";
 import { Session } from "./session.js";
 import { systemTimers } from "./socket.js";
 import { clientOptions, TunnelClient } from "./tunnel.js";
@@ -30,8 +30,8 @@ export class Pump {
 
   /**
    * @param {object} parts
-   * @param {import("./ring.js").Ring} parts.tx
-   * @param {import("./ring.js").Ring} parts.rx
+   * @param {import("./ring-core.js").Ring} parts.tx
+   * @param {import("./ring-core.js").Ring} parts.rx
    * @param {TunnelClient} parts.client
    * @param {PumpOptions} parts.options
    * @param {typeof WebSocket} parts.WebSocket

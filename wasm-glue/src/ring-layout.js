@@ -3,6 +3,8 @@
  * Read through ring.js, which is what the package exports.
  */
 
+import { bufferSource, CAPACITY_AT, HEADER_BYTES, Ring, RingError } from "./ring-core.js";
+
 export const RingKind = Object.freeze({ CMD: 0, EVT: 1, NET_TX: 2, NET_RX: 3, HID_IN: 4 });
 
 const MAGIC = 0x43504941; // "AIPC"
@@ -10,22 +12,6 @@ const VERSION = 1;
 const TOP_BYTES = 16;
 const DESCRIPTOR_BYTES = 16;
 const TOTAL_MAX = 0xffffffff; // total_bytes is a u32
-
-export const HEADER_BYTES = 16; // of a ring, in front of its data region
-const CAPACITY_AT = 12; // in it (§3.1)
-
-/** Why a buffer was refused (§2.5). `code` is the name in enum ring_error without its prefix. */
-export class RingError extends Error {
-  constructor(code, message) {
-    super(message);
-    this.name = "RingError";
-    this.code = code;
-  }
-}
-
-export function isShared(buffer) {
-  return typeof SharedArrayBuffer === "function" && buffer instanceof SharedArrayBuffer;
-}
 
 /**
  * Bytes of a buffer with these queues (§2.4).
@@ -68,15 +54,6 @@ export function buildRings(queues, { shared = typeof SharedArrayBuffer === "func
     offset += HEADER_BYTES + capacity;
   });
   return buffer;
-}
-
-/* What openRing() takes for a buffer, as a function, since memory.grow() replaces
- * `memory.buffer`; null where the buffer stays. */
-export function bufferSource(buffer) {
-  if (typeof buffer === "function") return buffer;
-  if (buffer instanceof WebAssembly.Memory) return () => buffer.buffer;
-  if (buffer instanceof ArrayBuffer || isShared(buffer)) return null;
-  throw new TypeError("a ring needs an ArrayBuffer, SharedArrayBuffer or WebAssembly.Memory");
 }
 
 function topCheck(view, length) {
@@ -139,19 +116,14 @@ export function findRing(buffer, { kind, nth = 0, byteOffset = 0, byteLength }) 
 }
 
 /**
- * Checks a ring whose header is known to lie at `headerOffset`, without a table around it.
+ * Opens the `nth` ring of `kind` after checking the whole layout (§2.5). Throws a RingError.
  * @param {ArrayBuffer | SharedArrayBuffer | WebAssembly.Memory | (() => ArrayBufferLike)} buffer
+ *        a function or a Memory when the buffer may be replaced by memory.grow()
+ * @param {{kind: number, nth?: number, byteOffset?: number, byteLength?: number}} where
+ *        byteOffset, byteLength: the AIPC buffer inside `buffer`
+ * @returns {Ring}
  */
-export function checkRingAt(buffer, headerOffset) {
-  const source = bufferSource(buffer);
-  const bytes = source === null ? buffer : source();
-  if (headerOffset % 4 !== 0) throw new RingError("MISALIGNED", "ring header: misaligned");
-  if (headerOffset + HEADER_BYTES > bytes.byteLength)
-    throw new RingError("BOUNDS", "ring header: out of bounds");
-  const capacity = new DataView(bytes, headerOffset).getUint32(CAPACITY_AT, true);
-  if (capacity === 0) throw new RingError("CAPACITY", "ring has capacity 0");
-  if (capacity % 4 !== 0) throw new RingError("MISALIGNED", "ring capacity: misaligned");
-  if (headerOffset + HEADER_BYTES + capacity > bytes.byteLength)
-    throw new RingError("BOUNDS", "ring: out of bounds");
-  return { offset: headerOffset, capacity };
+export function openRing(buffer, where) {
+  const { offset, capacity } = findRing(buffer, where);
+  return new Ring(buffer, offset, capacity);
 }

@@ -177,6 +177,11 @@ class Machine {
     this.#raisers = new Map(lines.map(([line, ...raisers]) => [line, new Set(raisers)]));
   }
 
+  /** Ends v86's sleep between two interrupts, if it sleeps. */
+  wake() {
+    this.#cpu.stop_idling?.();
+  }
+
   get running() {
     return this.#emulator.is_running();
   }
@@ -415,7 +420,9 @@ class Slot {
     nic.onInterrupt = (level) => machine.setIrq(pciId, level);
     nic.onWork = () => {
       // While the emulator stands still its guest's memory must, too; the timer hook catches up.
-      if (machine.running) this.#poll();
+      if (!machine.running) return;
+      // v86 may sleep: it must come back for what is left, or for a timer that has just started.
+      if (this.#poll() || nic.nextEventMs() !== Number.POSITIVE_INFINITY) machine.wake();
     };
   }
 
