@@ -52,6 +52,21 @@ static void sack_names_what_is_kept(void **state)
                "host got 1200");
 }
 
+/* RFC 2883 §4: "the first block of the SACK option … specifies the sequence numbers of the
+ * duplicate segment", below the acknowledgment or inside the block that follows; once. */
+static void duplicates_are_reported(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN_SACK, "guest P. 1+100 ack 1", "+20ms", "nat . 1+0 ack 101 nooptions",
+               "guest P. 1+100 ack 1", "nat . 1+0 ack 101 sack 1-101", "guest P. 51+100 ack 1",
+               "nat . 1+0 ack 151 sack 51-101", "guest P. 151+10 ack 1", "+20ms",
+               "nat . 1+0 ack 161 nooptions", "host got 160");
+    TCP_SCRIPT(OPEN_SACK, "guest . 1001+100 ack 1", "nat . 1+0 ack 1 sack 1001-1101",
+               "guest . 1051+100 ack 1", "nat . 1+0 ack 1 sack 1051-1101 1001-1151",
+               "guest . 1001+10 ack 1", "nat . 1+0 ack 1 sack 1001-1011 1001-1151");
+    TCP_SCRIPT(OPEN, "guest P. 1+100 ack 1", "guest P. 1+100 ack 1", "nat . 1+0 ack 101 nooptions");
+}
+
 /* §6.2: overlaps trimmed. RootlessRelay: overlapping tails. */
 static void overlaps_are_trimmed(void **state)
 {
@@ -388,6 +403,7 @@ int main(void)
         cmocka_unit_test(a_batch_has_one_acknowledgment),
         cmocka_unit_test(out_of_order_data_waits_for_the_hole),
         cmocka_unit_test(sack_names_what_is_kept),
+        cmocka_unit_test(duplicates_are_reported),
         cmocka_unit_test(overlaps_are_trimmed),
         cmocka_unit_test(an_old_segment_is_acknowledged_again),
         cmocka_unit_test(empty_unacceptable_segments_are_answered_sparingly),

@@ -407,6 +407,9 @@ static void do_line(struct script *script, const char *line)
         do_nat(script);
     } else if (next_is(script, "unreachable")) {
         do_unreachable(script);
+    } else if (next_is(script, "skip")) {
+        for (uint32_t left = number(script); left > 0; left--)
+            want(script, "frames", world_next(&script->world) != NULL, 1);
     } else if (next_is(script, "times")) {
         do_times(script);
     } else if (next_is(script, "silence")) {

@@ -12,6 +12,7 @@
  *   fill FROM TO      the guest sends these sequence numbers as one batch of segments of 1000 bytes
  *   nat FLAGS SEQ+LEN ...   the next frame to the guest is this; fields left out are not compared
  *   unreachable CODE  the next frame is that ICMP message of the gateway, about the guest's SYN
+ *   skip N            the next N frames are of no interest
  *   silence           no frame waits
  *   times N LINE      the line, N times
  *   +N us|ms|s        the clock advances, timers run on their way

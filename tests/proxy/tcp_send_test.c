@@ -141,6 +141,33 @@ static void progress_makes_a_pass_wait(void **state)
                "metric retransmits 2");
 }
 
+/* RFC 2883 §5.1: a retransmission that came twice was not needed: what recovery did to the windows
+ * is undone, and three duplicates are no loss any more on a path that changes the order. Here a
+ * segment was overtaken by three; without the undo 32 segments would follow, not 60. */
+static void a_needless_recovery_is_undone(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN_SACK, "remote sends 10000", "skip 10", "guest . 1+0 ack 1 sack 1001-4001",
+               "nat . 1+1000", "guest . 1+0 ack 10001", "guest . 1+0 ack 10001 sack 1-1001",
+               "remote sends 60000", "skip 60", "silence", "guest . 1+0 ack 10001 sack 11001-14001",
+               "silence", "guest . 1+0 ack 10001 sack 11001-17001", "nat . 10001+1000",
+               "metric retransmits 2");
+}
+
+/* ... but a recovery of which only a part was needless stands, and so does one when the path
+ * doubles segments by itself. */
+static void a_needed_recovery_stands(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN_SACK, "remote sends 10000", "skip 10",
+               "guest . 1+0 ack 1 sack 5001-9001 1001-2001", "nat . 1+1000", "skip 3",
+               "guest . 1+0 ack 10001", "guest . 1+0 ack 10001 sack 1-1001", "remote sends 60000",
+               "skip 32", "silence");
+    TCP_SCRIPT(OPEN_SACK, "remote sends 10000", "skip 10", "guest . 1+0 ack 10001",
+               "guest . 1+0 ack 10001 sack 1-1001", "remote sends 10000", "skip 10",
+               "guest . 1+0 ack 10001 sack 11001-14001", "nat . 10001+1000");
+}
+
 /* RFC 8985 §7: a lost tail is found by sending its last segment again, before the RTO. */
 static void a_lost_tail_is_probed(void **state)
 {
@@ -472,6 +499,8 @@ int main(void)
         cmocka_unit_test(sack_fills_the_holes),
         cmocka_unit_test(a_lost_retransmission_is_sent_again),
         cmocka_unit_test(progress_makes_a_pass_wait),
+        cmocka_unit_test(a_needless_recovery_is_undone),
+        cmocka_unit_test(a_needed_recovery_stands),
         cmocka_unit_test(a_lost_tail_is_probed),
         cmocka_unit_test(senseless_sacks_are_ignored),
         cmocka_unit_test(a_lone_fin_is_not_fast_retransmitted),

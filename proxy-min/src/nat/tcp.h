@@ -1,8 +1,8 @@
 /*
  * tcp.h - the terminating TCP between a guest (frames) and host sockets: what its files share.
  *
- * Source   RFC 9293 (TCP), 7323 (scale, timestamps), 2018 and 6675 (SACK), 6298 (RTO), 5681, 6582
- *          and 8985 §7 (loss recovery), 5961 (blind attacks); spec/l2-proxy.md §6.2, cited as §.
+ * Source   RFC 9293 (TCP), 7323 (scale, timestamps), 2018, 2883 and 6675 (SACK), 6298 (RTO), 5681,
+ * 6582 and 8985 §7 (loss recovery), 5961 (blind attacks); spec/l2-proxy.md §6.2, cited as §.
  *
  * Theory of operation
  *
@@ -66,6 +66,7 @@ enum {
     TCP_SEND_RTO_SEGMENTS = 4,      /* ... and a time-out */
     TCP_QUANTUM_SEGMENTS = 32,      /* frames per flow and turn */
     TCP_DUP_ACKS = 3,               /* RFC 5681 §3.2 */
+    TCP_DUP_ACKS_MAX = 64,          /* ... where the path was seen to change the order */
     TCP_RANGES = 24,                /* SACK scoreboard entries per flow; more are forgotten */
     TCP_PIECES = 512,               /* segments gathered per batch */
     TCP_GATHER = 64,                /* pieces per host write */
@@ -186,6 +187,7 @@ struct tcp_flow {
     uint32_t gathered_first, gathered_last, gathered_bytes;
     uint32_t block_first, block_last, block_count; /* pool, sorted by sequence */
     uint32_t sack_recent; /* a sequence number in the block the guest sent last out of order */
+    struct tcp_range duplicate; /* came twice, to be told with the next bare segment; else empty */
 
     /* To the guest. snd_una <= snd_nxt <= snd_max. */
     uint32_t iss, snd_una, snd_nxt, snd_max;
@@ -194,10 +196,13 @@ struct tcp_flow {
     uint32_t consume_bytes; /* acknowledged, still in the kernel's queue before SND.UNA */
     uint32_t cwnd, ssthresh;
     uint32_t dup_acks;
-    uint32_t recover;     /* recovery ends when SND.UNA reaches it */
-    uint32_t rtx_next;    /* what is below was retransmitted in this pass */
-    uint32_t rtx_lost_to; /* what is not SACKed below counts as lost */
-    uint32_t rtx_marker;  /* SND.MAX when the pass began or SND.UNA moved last */
+    uint32_t recover;                  /* recovery ends when SND.UNA reaches it */
+    uint32_t rtx_next;                 /* what is below was retransmitted in this pass */
+    uint32_t rtx_lost_to;              /* what is not SACKed below counts as lost */
+    uint32_t rtx_marker;               /* SND.MAX when the pass began or SND.UNA moved last */
+    uint32_t undo_from, undo_bytes;    /* SND.UNA when recovery began, what was sent again since */
+    uint32_t undo_cwnd, undo_ssthresh; /* what they were then */
+    uint8_t dup_threshold;             /* segments SACKed above a hole that make it a loss */
     uint32_t sacked_bytes, range_count;
     struct tcp_range ranges[TCP_RANGES];
 
@@ -316,6 +321,20 @@ void tcp_ack_timeout(struct nat_tcp *tcp, struct tcp_flow *flow);
 uint32_t tcp_ack_pipe(const struct tcp_flow *flow);
 /** The next bytes to retransmit. False: none. */
 bool tcp_ack_lost(const struct tcp_flow *flow, uint32_t *from, uint32_t *bytes);
+
+/* ---- tcp_dsack.c: duplicates, ours and the guest's (RFC 2883) ---- */
+
+/** The guest sent [from, to) twice: the next acknowledgment says so. */
+void tcp_dsack_note(struct tcp_flow *flow, uint32_t from, uint32_t to);
+/** The block to put first, if there is one. Returns how many: 0 or 1. */
+uint32_t tcp_dsack_report(const struct tcp_flow *flow, struct tcp_range *ranges);
+/** A recovery begins, before it changes the windows. */
+void tcp_dsack_begin(struct tcp_flow *flow);
+void tcp_dsack_sent_again(struct tcp_flow *flow, uint32_t bytes);
+/** True if the segment reports a duplicate; undoes a recovery that was not needed. */
+bool tcp_dsack_input(struct tcp_flow *flow, const struct tcp_segment *segment);
+/** As many bytes SACKed above a hole make it a loss. */
+uint32_t tcp_dsack_threshold_bytes(const struct tcp_flow *flow);
 
 /* ---- tcp_reassembly.c: the pool ---- */
 

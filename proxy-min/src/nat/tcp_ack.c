@@ -58,8 +58,8 @@ static void ranges_cut(struct tcp_flow *flow)
         flow->ranges[0].from = seq_max(flow->ranges[0].from, flow->snd_una);
 }
 
-/* Takes the SACK option over. Blocks outside of what is in flight
- * are nonsense or D-SACK (RFC 2883): ignored. */
+/* Takes the SACK option over. Blocks outside of what is in flight are nonsense, or report a
+ * duplicate (tcp_dsack.c): ignored. */
 static void ranges_input(struct tcp_flow *flow, const struct tcp_options *options)
 {
     if (!flow->sack)
@@ -98,7 +98,7 @@ static uint32_t lost_below(const struct tcp_flow *flow)
 
     for (uint32_t i = flow->range_count; i-- > 0;) {
         above_bytes += flow->ranges[i].to - flow->ranges[i].from;
-        if (above_bytes > (TCP_DUP_ACKS - 1) * (uint32_t)flow->mss)
+        if (above_bytes > tcp_dsack_threshold_bytes(flow) - flow->mss)
             return flow->ranges[i].from;
     }
     return flow->snd_una;
@@ -207,6 +207,8 @@ static void window_grow(struct tcp_flow *flow, uint32_t acked_bytes, uint32_t fl
 
 static void recovery_begin(struct tcp_flow *flow)
 {
+    if (!flow->recovering)
+        tcp_dsack_begin(flow);
     flow->recovering = true;
     flow->recover = flow->snd_max;
     flow->rtx_next = flow->snd_una;
@@ -232,7 +234,7 @@ static bool is_pass_over(const struct tcp_flow *flow)
     const uint32_t sacked_bytes =
         later_bytes - unsacked_bytes(flow, flow->rtx_marker, flow->snd_max);
 
-    return sacked_bytes > (TCP_DUP_ACKS - 1) * (uint32_t)flow->mss;
+    return sacked_bytes > tcp_dsack_threshold_bytes(flow) - flow->mss;
 }
 
 static void recovery_update(struct tcp_flow *flow)
@@ -246,7 +248,9 @@ static void recovery_update(struct tcp_flow *flow)
     if (flow->tail_sent && flow->range_count > 0 &&
         flow->ranges[flow->range_count - 1].to == flow->snd_max) /* the tail probe arrived */
         to = flow->ranges[flow->range_count - 1].from;
-    if (!flow->recovering && (flow->dup_acks >= TCP_DUP_ACKS || to != flow->snd_una))
+    if (!flow->recovering &&
+        (flow->dup_acks * (uint64_t)flow->mss >= tcp_dsack_threshold_bytes(flow) ||
+         to != flow->snd_una))
         recovery_begin(flow);
     if (!flow->recovering)
         return;
@@ -370,12 +374,14 @@ bool tcp_ack_input(struct nat_tcp *tcp, struct tcp_flow *flow, const struct tcp_
         return true; /* an old one: its data may be new */
 
     const bool is_window_new = update_window(flow, segment);
+    const bool is_duplicate_report = tcp_dsack_input(flow, segment);
     const uint32_t delivered_before = flow->snd_una + flow->sacked_bytes;
 
     ranges_input(flow, &segment->options);
     if (seq_after(segment->ack, flow->snd_una)) {
         advance(tcp, flow, segment);
     } else if (flow->snd_una != flow->snd_nxt && segment->payload_bytes == 0 && !is_window_new &&
+               !is_duplicate_report &&
                (segment->flags & (TCP_SYN | TCP_FIN)) == 0) { /* RFC 5681 §2 */
         flow->dup_acks += flow->dup_acks < UINT16_MAX;
     }

@@ -39,6 +39,8 @@ void tcp_host_take(struct nat_tcp *tcp, struct tcp_flow *flow, uint32_t sequence
         flow->ack_due = true;
         flow->sack_recent = sequence;
         nat_count(&tcp->nat->metrics->tcp_out_of_order_total);
+        tcp_dsack_note(flow, sequence,
+                       seq_min(tcp_reassembly_end(tcp, flow, sequence), sequence + bytes));
         tcp_reassembly_insert(tcp, flow, sequence, data, bytes);
     } else if (bytes > 0 && flow->rcv_nxt == flow->host_nxt + flow->gathered_bytes &&
                !flow->host_full) {

@@ -168,6 +168,9 @@ static void answer_unacceptable(struct nat_tcp *tcp, struct tcp_flow *flow,
         now_us - flow->answered_at_us < TCP_ANSWER_INTERVAL_US)
         return;
     flow->answered_at_us = now_us;
+    if (seq_before(segment->seq, flow->rcv_nxt))
+        tcp_dsack_note(flow, segment->seq,
+                       seq_min(segment->seq + segment->payload_bytes, flow->rcv_nxt));
     flow->ack_due = true;
     tcp_flow_ready(tcp, flow);
 }
@@ -197,6 +200,7 @@ static bool trim(struct tcp_flow *flow, struct tcp_segment *segment)
 
         if (old_bytes >= segment->payload_bytes + fin)
             return false;
+        tcp_dsack_note(flow, segment->seq, flow->rcv_nxt);
         segment->seq += old_bytes;
         segment->payload += old_bytes;
         segment->payload_bytes -= old_bytes; /* old_bytes > payload only with FIN: excluded above */
@@ -259,6 +263,7 @@ static bool input_syn_received(struct nat_tcp *tcp, struct tcp_flow *flow,
     if (flow->cwnd < TCP_SEND_INITIAL_BYTES)
         flow->cwnd = TCP_SEND_INITIAL_BYTES;
     flow->ssthresh = UINT32_MAX;
+    flow->dup_threshold = TCP_DUP_ACKS;
     flow->rate_at_us = tcp->nat->now_us;
     tcp_timer_set(tcp, flow, TCP_TIMER_SEND, 0);
     tcp_timer_idle(tcp, flow);

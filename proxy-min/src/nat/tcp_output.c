@@ -111,7 +111,9 @@ static void header_fill(struct nat_tcp *tcp, struct tcp_flow *flow, struct heade
     if (with_sack) {
         struct tcp_range ranges[TCP_OPTION_SACKS];
 
-        options.sack_count = tcp_reassembly_ranges(tcp, flow, ranges, TCP_OPTION_SACKS);
+        options.sack_count = tcp_dsack_report(flow, ranges);
+        options.sack_count += tcp_reassembly_ranges(tcp, flow, ranges + options.sack_count,
+                                                    TCP_OPTION_SACKS - options.sack_count);
         for (uint32_t i = 0; i < options.sack_count; i++) {
             options.sacks[i].from = ranges[i].from;
             options.sacks[i].to = ranges[i].to;
@@ -128,18 +130,19 @@ static void acknowledged(struct tcp_flow *flow)
     flow->timer_us[TCP_TIMER_ACK] = 0;
 }
 
-static bool has_hole(const struct tcp_flow *flow)
+static bool has_sack(const struct tcp_flow *flow)
 {
-    return flow->sack && flow->block_first != 0;
+    return flow->sack && (flow->block_first != 0 || flow->duplicate.from != flow->duplicate.to);
 }
 
 static bool send_ack(struct nat_tcp *tcp, struct tcp_flow *flow, uint32_t seq)
 {
     struct header header;
 
-    header_fill(tcp, flow, &header, seq, 0, has_hole(flow));
+    header_fill(tcp, flow, &header, seq, 0, has_sack(flow));
     if (!send_bare(tcp, &header))
         return false;
+    flow->duplicate = (struct tcp_range){0};
     acknowledged(flow);
     return true;
 }
@@ -396,7 +399,7 @@ static enum send_result send_burst(struct nat_tcp *tcp, struct tcp_flow *flow, s
         return result;
     }
     burst_write(tcp, flow, burst, &header, places);
-    if (!has_hole(flow)) /* else a bare segment follows, with SACK */
+    if (!has_sack(flow)) /* else a bare segment follows, with SACK */
         acknowledged(flow);
     return SEND_DONE;
 }
@@ -478,6 +481,7 @@ static enum send_result send_lost(struct nat_tcp *tcp, struct tcp_flow *flow, ui
     const enum send_result result = send_burst(tcp, flow, &burst);
     if (result == SEND_DONE) {
         flow->rtx_next = burst.end;
+        tcp_dsack_sent_again(flow, burst.bytes);
         atomic_fetch_add_explicit(&tcp->nat->metrics->tcp_retransmits_total, burst.segments,
                                   memory_order_relaxed);
     }
