@@ -84,6 +84,22 @@ static void messages_on(struct vmodel *m)
     }
 }
 
+/* Outside the contract a driver may make a queue smaller before it enables it (§2.1). */
+static void start_modern(struct vmodel *m, uint32_t mask)
+{
+    struct vdriver *d = m->d;
+    const uint8_t status = vdriver_negotiate(d, m->features);
+
+    if ((status & STATUS_FEATURES_OK) == 0)
+        vmodel_wrong(m, "offered features are refused");
+    for (uint32_t i = 0; i < QUEUES_MAX && !m->contract; i++) {
+        vdriver_put(d, COMMON_QUEUE_SELECT, 2, i);
+        vdriver_put(d, COMMON_QUEUE_SIZE, 2, d->config.queue_size >> (mask >> i & 1));
+    }
+    vdriver_queues(d);
+    vdriver_put(d, COMMON_DEVICE_STATUS, 1, status | STATUS_DRIVER_OK);
+}
+
 /* Device reset and a new start with the offered features that `mask` leaves; whatever the driver
  * did before is over, and forgiven. */
 void vmodel_start(struct vmodel *m, uint32_t mask)
@@ -100,7 +116,7 @@ void vmodel_start(struct vmodel *m, uint32_t mask)
     if (m->legacy)
         vdriver_start_legacy(d, (uint32_t)m->features);
     else
-        vdriver_start(d, m->features);
+        start_modern(m, mask);
     if (m->msix)
         messages_on(m);
     memset(m->shadow, 0, VDRIVER_RAM_BYTES);
