@@ -94,7 +94,7 @@ static void start_modern(struct vmodel *m, uint32_t mask)
         vmodel_wrong(m, "offered features are refused");
     for (uint32_t i = 0; i < QUEUES_MAX && !m->contract; i++) {
         vdriver_put(d, COMMON_QUEUE_SELECT, 2, i);
-        vdriver_put(d, COMMON_QUEUE_SIZE, 2, d->config.queue_size >> (mask >> i & 1));
+        vdriver_put(d, COMMON_QUEUE_SIZE, 2, (uint32_t)d->config.queue_size >> (mask >> i & 1));
     }
     vdriver_queues(d);
     vdriver_put(d, COMMON_DEVICE_STATUS, 1, status | STATUS_DRIVER_OK);
