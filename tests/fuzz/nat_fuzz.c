@@ -37,14 +37,28 @@ enum step {
     STEP_QUEUE,      /* room for `argument` more frames, 255: no end */
     STEP_HOST,       /* the host's mood: how calls end */
     STEP_FLUSH,
-    STEP_LIMIT, /* the client takes frames of `length` bytes */
+    STEP_LIMIT,   /* the client takes frames of `length` bytes */
+    STEP_SEGMENT, /* of a TCP that knows its numbers: see step_segment() */
     STEP_COUNT,
+};
+
+enum {
+    FLOWS_MAX = 8,
+    FLOW_PORT = 40000,
+    SEGMENT_MAX = 1460,
+};
+
+/* One of the guest's connections: sequence numbers are a hash's, and without them no input would
+ * ever get past the handshake. */
+struct flow {
+    uint32_t seq, ack; /* of the next segment */
 };
 
 struct story {
     struct nat *nat;
     uint64_t now_us;
     struct hostile host;
+    struct flow flows[FLOWS_MAX];
     uint8_t *batch[BATCH_MAX]; /* frames in place until the flush */
     uint32_t batch_count;
 };
@@ -130,6 +144,83 @@ static void step_frame(struct story *story, const uint8_t *data, uint32_t bytes,
         batch_flush(story);
 }
 
+/* Follows what the NAT sends to the guest's connections. */
+static void flow_sees(void *context, const uint8_t *frame, uint32_t bytes)
+{
+    struct story *story = context;
+    const uint8_t *ip = frame + ETH_HEADER_BYTES, *tcp = ip + IPV4_HEADER_BYTES;
+
+    if (be16_get(frame + ETH_TYPE_AT) != ETH_TYPE_IPV4 || ip[IPV4_PROTOCOL_AT] != IP_PROTOCOL_TCP)
+        return;
+    const uint32_t flow_index = be16_get(tcp + TCP_DESTINATION_AT) - (uint32_t)FLOW_PORT;
+    const uint32_t headers_bytes =
+        ETH_HEADER_BYTES + IPV4_HEADER_BYTES + 4u * (tcp[TCP_DATA_OFFSET_AT] >> 4);
+
+    if (flow_index >= FLOWS_MAX)
+        return;
+    struct flow *flow = &story->flows[flow_index];
+    const uint32_t seq = be32_get(tcp + TCP_SEQUENCE_AT);
+    const uint8_t flags = tcp[TCP_FLAGS_AT];
+
+    if ((flags & TCP_SYN) != 0)
+        flow->seq = be32_get(tcp + TCP_ACKNOWLEDGMENT_AT);
+    if ((flags & TCP_SYN) != 0 || seq == flow->ack)
+        flow->ack =
+            seq + bytes - headers_bytes + ((flags & TCP_SYN) != 0) + ((flags & TCP_FIN) != 0);
+}
+
+/*
+ * argument   bits 0..2 the connection, 3..4 whom to, 5 options follow, 6..7 the window
+ * body       flags, sequence off by (signed) × 64, acknowledgment likewise, bytes / 8; then the
+ *            options behind their length, then the payload's beginning
+ */
+static void step_segment(struct story *story, uint8_t argument, const uint8_t *body,
+                         uint32_t length)
+{
+    static const uint16_t windows[] = {65535, 0, 1000, 65535};
+    static uint8_t payload[SEGMENT_MAX];
+    struct flow *flow = &story->flows[argument & 7];
+    uint8_t frame[ETH_HEADER_BYTES + IPV4_HEADER_BYTES + TCP_HEADER_BYTES + WORLD_TCP_OPTIONS_MAX +
+                  SEGMENT_MAX];
+    uint32_t at = 4;
+
+    if (length < 4)
+        return;
+    const uint8_t *remote = (argument >> 3 & 3) == 1 ? world_gateway : world_server;
+    struct world_segment segment = {
+        .remote_port = remote == world_gateway  ? 53
+                       : (argument & 0x10) != 0 ? 443
+                                                : 80,
+        .guest_port = (uint16_t)(FLOW_PORT + (argument & 7)),
+        .seq = flow->seq + (uint32_t)((int8_t)body[1] * 64),
+        .ack = flow->ack + (uint32_t)((int8_t)body[2] * 64),
+        .flags = body[0],
+        .window = windows[argument >> 6],
+        .payload = payload,
+        .payload_bytes = body[3] * 8u < SEGMENT_MAX ? body[3] * 8u : SEGMENT_MAX,
+    };
+
+    memcpy(segment.remote, remote, 4);
+    if ((argument & 0x20) != 0 && at < length) {
+        const uint32_t wanted = body[at++] & 0x3cu, left = length - at;
+
+        segment.options_bytes = wanted < left ? wanted & ~3u : left & ~3u;
+        if (segment.options_bytes > WORLD_TCP_OPTIONS_MAX)
+            segment.options_bytes = WORLD_TCP_OPTIONS_MAX;
+        memcpy(segment.options, body + at, segment.options_bytes);
+        at += segment.options_bytes;
+    }
+    const uint32_t given =
+        length - at < segment.payload_bytes ? length - at : segment.payload_bytes;
+
+    memset(payload, 0, sizeof payload);
+    memcpy(payload, body + at, given);
+    if (body[1] == 0)
+        flow->seq +=
+            segment.payload_bytes + ((body[0] & TCP_SYN) != 0) + ((body[0] & TCP_FIN) != 0);
+    step_frame(story, frame, world_frame_tcp(frame, 0, &segment), false);
+}
+
 static void step_event(struct story *story, uint32_t which, const uint8_t *data, uint32_t bytes)
 {
     if (story->host.socket_count == 0 || bytes == 0)
@@ -164,7 +255,7 @@ static void step_limit(struct story *story, uint32_t frame_max_bytes)
 static bool step_has_body(enum step step)
 {
     return step == STEP_RAW_FRAME || step == STEP_IP_FRAME || step == STEP_EVENT ||
-           step == STEP_DNS_ANSWER;
+           step == STEP_DNS_ANSWER || step == STEP_SEGMENT;
 }
 
 static void step(struct story *story, enum step step, uint8_t argument, uint32_t wanted,
@@ -192,6 +283,9 @@ static void step(struct story *story, enum step step, uint8_t argument, uint32_t
         break;
     case STEP_HOST:
         story->host.mood = argument;
+        break;
+    case STEP_SEGMENT:
+        step_segment(story, argument, body, length);
         break;
     case STEP_LIMIT:
         step_limit(story, wanted);
@@ -272,6 +366,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     memset(&story, 0, sizeof story);
     memset(&metrics, 0, sizeof metrics);
     story.now_us = START_US;
+    story.host.seen = flow_sees;
+    story.host.seen_context = &story;
     story.host.room = UINT32_MAX;
     story.host.frame_max_bytes = config.frame_max_bytes;
     story.host.mtu = config.lan_mtu;

@@ -34,10 +34,13 @@ static void host_commit(void *context, uint32_t count, uint32_t last_bytes)
     struct hostile *hostile = context;
 
     must(count <= hostile->reserved_count && last_bytes <= hostile->reserved_bytes);
-    for (uint32_t i = 0; i < count; i++)
-        must(world_frame_defect(hostile->reserved[i],
-                                i + 1 == count ? last_bytes : hostile->reserved_bytes,
-                                hostile->mtu) == NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t bytes = i + 1 == count ? last_bytes : hostile->reserved_bytes;
+
+        must(world_frame_defect(hostile->reserved[i], bytes, hostile->mtu) == NULL);
+        if (hostile->seen != NULL)
+            hostile->seen(hostile->seen_context, hostile->reserved[i], bytes);
+    }
     if (hostile->room != UINT32_MAX)
         hostile->room -= count;
     hostile_clear(hostile);

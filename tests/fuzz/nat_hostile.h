@@ -38,6 +38,9 @@ struct hostile {
     uint8_t query_count;
     uint8_t mood;
     uint64_t random;
+    /* Optional: what goes to the guest. */
+    void (*seen)(void *context, const uint8_t *frame, uint32_t bytes);
+    void *seen_context;
 };
 
 struct nat_host hostile_host(struct hostile *hostile);

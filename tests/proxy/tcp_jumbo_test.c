@@ -71,6 +71,18 @@ static void a_later_limit_binds_flows_that_are_there(void **state)
                     "nat P. 561+40");
 }
 
+/* A limit that no segment fits into (met by fuzzing: MSS and MTU have lower bounds of their own).
+ * Nothing is sent above it, and the flow waits. */
+static void a_limit_below_any_segment_sends_nothing(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("guest S 0+0 mss 1460", "connects", "nat S. 0+0 ack 1", "guest . 1+0 ack 1",
+               "limit 60", "remote sends 3000", "silence", "+10s", "silence");
+    TCP_SCRIPT("guest S 0+0 mss 1460", "connects", "nat S. 0+0 ack 1", "guest . 1+0 ack 1",
+               "limit 4", "remote sends 3000", "guest . 1+10 ack 1", "host got 10", "+10s",
+               "silence");
+}
+
 /* RFC 9293 §3.8.6.3 asks for an acknowledgment every second segment; a guest whose window is one
  * segment long must not wait for the timer. */
 static void a_long_segment_is_acknowledged_at_once(void **state)
@@ -109,6 +121,7 @@ int main(void)
         cmocka_unit_test(a_client_in_between_gets_what_it_takes),
         cmocka_unit_test(the_guests_mss_counts_on_a_jumbo_lan),
         cmocka_unit_test(a_later_limit_binds_flows_that_are_there),
+        cmocka_unit_test(a_limit_below_any_segment_sends_nothing),
         cmocka_unit_test(a_long_segment_is_acknowledged_at_once),
         cmocka_unit_test(a_window_shorter_than_a_segment_reopens),
         cmocka_unit_test(two_long_segments_go_first),

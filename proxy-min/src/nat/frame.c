@@ -52,13 +52,18 @@ uint32_t nat_pseudo_sum(const struct nat_flow_key *key, uint8_t protocol, uint32
                                 (uint16_t)l4_bytes);
 }
 
+uint32_t nat_frames_begin(struct nat *nat, uint32_t bytes, uint32_t count, uint8_t **places)
+{
+    if (bytes > nat->frame_max_bytes)
+        return 0;
+    return nat->host.frame_reserve(nat->host.context, bytes, count, places);
+}
+
 uint8_t *nat_frame_begin(struct nat *nat, uint32_t bytes)
 {
     uint8_t *place;
 
-    if (bytes > nat->frame_max_bytes)
-        return NULL;
-    return nat->host.frame_reserve(nat->host.context, bytes, 1, &place) == 1 ? place : NULL;
+    return nat_frames_begin(nat, bytes, 1, &place) == 1 ? place : NULL;
 }
 
 void nat_frame_send(struct nat *nat, uint32_t bytes)

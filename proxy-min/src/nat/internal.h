@@ -82,10 +82,12 @@ uint8_t *nat_frame_headers(const struct nat *nat, uint8_t *frame, const struct n
 uint32_t nat_pseudo_sum(const struct nat_flow_key *key, uint8_t protocol, uint32_t l4_bytes);
 
 /**
- * One place for a lone frame of `bytes`, or NULL: the queue is full or the tunnel does not take
- * so long a frame. Fill it, then nat_frame_send() with the same length. For bursts use
- * nat->host.frame_reserve() and frame_commit() directly.
+ * Places for up to `count` frames of at most `bytes` each; how many there are. 0: the queue is full
+ * or the tunnel does not take so long a frame. nat->host.frame_commit() sends them.
  */
+uint32_t nat_frames_begin(struct nat *nat, uint32_t bytes, uint32_t count, uint8_t **places);
+
+/** One place for a lone frame, or NULL. Fill it, then nat_frame_send() with the same length. */
 uint8_t *nat_frame_begin(struct nat *nat, uint32_t bytes);
 void nat_frame_send(struct nat *nat, uint32_t bytes);
 

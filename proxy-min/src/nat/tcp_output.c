@@ -368,7 +368,7 @@ static uint32_t burst_reserve(const struct nat_tcp *tcp, const struct tcp_flow *
     if (burst->segment_bytes != 0)
         count = (burst->max_bytes + burst->segment_bytes - 1) / burst->segment_bytes;
     count = count < burst->max_segments ? count : burst->max_segments;
-    return host->frame_reserve(host->context, before_bytes + burst->segment_bytes, count, places);
+    return nat_frames_begin(tcp->nat, before_bytes + burst->segment_bytes, count, places);
 }
 
 /* Peeks up to max_bytes at burst->seq straight into frames and sends them. */
