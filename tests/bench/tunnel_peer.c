@@ -2,9 +2,12 @@
  * tunnel_peer.c - a Linux kernel as the guest of a tunnel: a tap device in a network namespace of
  * its own, bridged to a proxy over a WebSocket, and a command that runs inside.
  *
- *   tunnel_peer --proxy 127.0.0.1:8090 [--token T] [--mtu 1500] [--delay-us N] [--loss P]
- *               [--duplicate P] [--reorder P] [--seed N] [--queue N] -- command args...
+ *   tunnel_peer --proxy 127.0.0.1:8090 [--token T] [--mtu 1500] [--super 1] [--delay-us N]
+ *               [--loss P] [--duplicate P] [--reorder P] [--seed N] [--queue N] -- command args...
  *   tunnel_peer --slirp SOCKET ... the same behind slirp4netns --target-type=bess SOCKET
+ *
+ * --super 1: the tap hands over and takes TCP uncut (TSO), which travels as super-frames
+ * (spec/l2-extensions.md §6). That, and an MTU above 1500, is announced in a HELLO.
  *
  * The leg between tap and tunnel can be made a bad one, both ways: each frame is late by N
  * microseconds, lost or doubled with P per mille, or overtakes what waits.
@@ -21,6 +24,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <net/route.h>
 #include <netinet/tcp.h>
@@ -35,6 +39,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -51,6 +56,7 @@ enum {
 static struct {                        /* one process, one tunnel */
     const char *proxy, *token, *slirp; /* slirp: a socket of raw frames, one per packet */
     int mtu, queue, tap, ws;
+    bool super;
     unsigned delay_us, loss, duplicate, reorder;
     uint64_t random;
     char **command;
@@ -77,6 +83,8 @@ static void parse_options(int argc, char **argv)
             peer.slirp = argv[i + 1];
         else if (strcmp(argv[i], "--mtu") == 0)
             peer.mtu = atoi(argv[i + 1]);
+        else if (strcmp(argv[i], "--super") == 0)
+            peer.super = argv[i + 1][0] == '1';
         else if (strcmp(argv[i], "--delay-us") == 0)
             peer.delay_us = (unsigned)atoi(argv[i + 1]);
         else if (strcmp(argv[i], "--loss") == 0)
@@ -100,6 +108,17 @@ static void parse_options(int argc, char **argv)
 }
 
 /* ---- the tunnel ---- */
+
+/* Frames of 65550 bytes, messages of 256 KiB; no BATCH. The answer is passed over. */
+static void say_hello(void)
+{
+    uint8_t hello[] = {0x82, 0x80 | 20, 0, 0, 0, 0, 0xa2, 3, 0x10, 0, 1, 0, 0,
+                       0,    1,         4, 0, 1, 0, 14,   2, 4,    0, 4, 0, 0};
+
+    hello[13] = peer.super ? 4 : 0;
+    if ((peer.super || peer.mtu > 1500) && write(peer.ws, hello, sizeof hello) != sizeof hello)
+        quit(EXIT_TUNNEL, "hello");
+}
 
 static void connect_tunnel(void)
 {
@@ -141,6 +160,7 @@ static void connect_tunnel(void)
         fprintf(stderr, "tunnel_peer: refused: %s\n", reply);
         exit(EXIT_TUNNEL);
     }
+    say_hello();
     fcntl(peer.ws, F_SETFL, O_NONBLOCK);
 }
 
@@ -198,6 +218,7 @@ static void set_default(const char *name, const char *value)
 static void make_guest(void)
 {
     struct ifreq interface = {.ifr_flags = IFF_TAP | IFF_NO_PI};
+    const unsigned offload = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
     const uint8_t mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
 
     if (unshare(CLONE_NEWNET) != 0)
@@ -206,7 +227,10 @@ static void make_guest(void)
     set_default("tcp_wmem", "4096 16384 4194304");
     peer.tap = open("/dev/net/tun", O_RDWR | O_NONBLOCK);
     strcpy(interface.ifr_name, "tap0");
-    if (peer.tap < 0 || ioctl(peer.tap, TUNSETIFF, &interface) != 0)
+    if (peer.super)
+        interface.ifr_flags |= IFF_VNET_HDR;
+    if (peer.tap < 0 || ioctl(peer.tap, TUNSETIFF, &interface) != 0 ||
+        (peer.super && ioctl(peer.tap, TUNSETOFFLOAD, offload) != 0))
         quit(EXIT_SKIP, "tap");
     const int fd = socket(AF_INET, SOCK_DGRAM, 0);
     interface.ifr_hwaddr.sa_family = 1; /* ARPHRD_ETHER */
@@ -233,6 +257,7 @@ static void make_guest(void)
 struct late { /* a frame on its way */
     uint64_t due_ns;
     size_t bytes;
+    uint16_t gso_bytes;
     struct late *next;
     uint8_t frame[];
 };
@@ -262,13 +287,15 @@ static bool is_bad(void)
     return peer.delay_us != 0 || peer.loss != 0 || peer.duplicate != 0 || peer.reorder != 0;
 }
 
-static void put_late(struct leg *leg, const uint8_t *frame, size_t bytes)
+static void put_late(struct leg *leg, const uint8_t *frame, size_t bytes, uint16_t gso_bytes)
 {
     struct late *late = malloc(sizeof *late + bytes);
 
     if (late == NULL)
         quit(EXIT_TUNNEL, "memory");
-    *late = (struct late){.due_ns = now_ns() + (uint64_t)peer.delay_us * 1000, .bytes = bytes};
+    *late = (struct late){.due_ns = now_ns() + (uint64_t)peer.delay_us * 1000,
+                          .bytes = bytes,
+                          .gso_bytes = gso_bytes};
     memcpy(late->frame, frame, bytes);
     if (happens(peer.reorder)) {
         late->next = leg->first; /* before all that waits */
@@ -284,13 +311,13 @@ static void put_late(struct leg *leg, const uint8_t *frame, size_t bytes)
     leg->last = late;
 }
 
-static void enter_leg(struct leg *leg, const uint8_t *frame, size_t bytes)
+static void enter_leg(struct leg *leg, const uint8_t *frame, size_t bytes, uint16_t gso_bytes)
 {
     if (happens(peer.loss))
         return;
-    put_late(leg, frame, bytes);
+    put_late(leg, frame, bytes, gso_bytes);
     if (happens(peer.duplicate))
-        put_late(leg, frame, bytes);
+        put_late(leg, frame, bytes, gso_bytes);
 }
 
 static struct late *leave_leg(struct leg *leg)
@@ -351,9 +378,11 @@ static bool has_room(void)
     return BUFFER_BYTES - peer.out_bytes > FRAME_MAX + 32;
 }
 
-static void put_frame(const uint8_t *frame, size_t bytes)
+static void put_frame(const uint8_t *frame, size_t bytes, uint16_t gso_bytes)
 {
-    static const uint8_t tunnel_header[4] = {0xa2, 0x03, 0x00, 0x00};
+    const uint8_t head[6] = {
+        0xa2, 0x03, gso_bytes != 0 ? 0x12 : 0, 0, (uint8_t)(gso_bytes >> 8), (uint8_t)gso_bytes};
+    const size_t head_bytes = gso_bytes != 0 ? 6 : 4;
     uint8_t *at = peer.out + peer.out_bytes;
 
     if (peer.slirp != NULL) { /* its queue is larger than any window it offers */
@@ -361,32 +390,101 @@ static void put_frame(const uint8_t *frame, size_t bytes)
             quit(EXIT_TUNNEL, "slirp");
         return;
     }
-    const size_t header_bytes = put_header(at, bytes + 4);
+    at += put_header(at, head_bytes + bytes);
+    memcpy(at, head, head_bytes);
+    memcpy(at + head_bytes, frame, bytes);
+    peer.out_bytes = (size_t)(at - peer.out) + head_bytes + bytes;
+}
 
-    memcpy(at + header_bytes, tunnel_header, 4);
-    memcpy(at + header_bytes + 4, frame, bytes);
-    peer.out_bytes += header_bytes + 4 + bytes;
+static uint16_t checksum(const uint8_t *data, size_t bytes)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i + 1 < bytes; i += 2)
+        sum += (uint64_t)(data[i] << 8 | data[i + 1]);
+    if (bytes % 2 != 0)
+        sum += (uint64_t)data[bytes - 1] << 8;
+    while (sum >> 16 != 0)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)~sum;
+}
+
+static void put16(uint8_t *at, uint16_t value)
+{
+    at[0] = (uint8_t)(value >> 8);
+    at[1] = (uint8_t)value;
+}
+
+/* A frame of the tap's; with --super it has the header of a virtio card, whose work is done here.
+ * Returns its bytes, 0 when there is none. */
+static size_t take_tap(const uint8_t **frame, uint16_t *gso_bytes)
+{
+    static uint8_t room[sizeof(struct virtio_net_hdr) + FRAME_MAX];
+    const size_t head_bytes = peer.super ? sizeof(struct virtio_net_hdr) : 0;
+    const ssize_t got = read(peer.tap, room, sizeof room);
+    struct virtio_net_hdr head;
+    uint8_t *data = room + head_bytes;
+
+    *frame = data;
+    *gso_bytes = 0;
+    if (got <= (ssize_t)head_bytes)
+        return 0;
+    const size_t bytes = (size_t)got - head_bytes;
+    if (!peer.super)
+        return bytes;
+    memcpy(&head, room, sizeof head);
+    if (head.gso_type != VIRTIO_NET_HDR_GSO_NONE)
+        *gso_bytes = head.gso_size;
+    else if ((head.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) != 0)
+        put16(data + head.csum_start + head.csum_offset,
+              checksum(data + head.csum_start, bytes - head.csum_start));
+    return bytes;
 }
 
 static void tap_to_tunnel(void)
 {
-    static uint8_t frame[FRAME_MAX];
+    const uint8_t *frame;
+    uint16_t gso_bytes;
 
     for (int i = 0; i < FRAMES_PER_TURN && has_room(); i++) {
-        const ssize_t bytes = read(peer.tap, frame, sizeof frame);
-        if (bytes <= 0)
+        const size_t bytes = take_tap(&frame, &gso_bytes);
+        if (bytes == 0)
             break;
         if (is_bad())
-            enter_leg(&to_proxy, frame, (size_t)bytes);
+            enter_leg(&to_proxy, frame, bytes, gso_bytes);
         else
-            put_frame(frame, (size_t)bytes);
+            put_frame(frame, bytes, gso_bytes);
     }
     flush_out();
 }
 
-static void put_tap(const uint8_t *frame, size_t bytes)
+/* As a virtio card that lets its guest trust the checksums. IPv4 is all that runs here. */
+static void write_super(uint8_t *frame, size_t bytes, uint16_t gso_bytes)
 {
-    if (write(peer.tap, frame, bytes) < 0 && errno != EAGAIN && errno != EIO)
+    const uint16_t tcp_at = (uint16_t)(14 + (frame[14] & 15) * 4);
+    struct virtio_net_hdr head = {0};
+    const struct iovec parts[2] = {{&head, sizeof head}, {frame, bytes}};
+
+    if (gso_bytes != 0) {
+        head =
+            (struct virtio_net_hdr){.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+                                    .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+                                    .hdr_len = (uint16_t)(tcp_at + (frame[tcp_at + 12] >> 4) * 4),
+                                    .gso_size = gso_bytes,
+                                    .csum_start = tcp_at,
+                                    .csum_offset = 16};
+        put16(frame + 24, 0);
+        put16(frame + 24, checksum(frame + 14, tcp_at - 14u));
+    }
+    if (writev(peer.tap, parts, 2) < 0 && errno != EAGAIN && errno != EIO)
+        quit(EXIT_TUNNEL, "tap");
+}
+
+static void put_tap(uint8_t *frame, size_t bytes, uint16_t gso_bytes)
+{
+    if (peer.super)
+        write_super(frame, bytes, gso_bytes);
+    else if (write(peer.tap, frame, bytes) < 0 && errno != EAGAIN && errno != EIO)
         quit(EXIT_TUNNEL, "tap");
 }
 
@@ -395,12 +493,12 @@ static void run_legs(void)
     struct late *late;
 
     while (has_room() && (late = leave_leg(&to_proxy)) != NULL) {
-        put_frame(late->frame, late->bytes);
+        put_frame(late->frame, late->bytes, late->gso_bytes);
         free(late);
     }
     flush_out();
     while ((late = leave_leg(&to_guest)) != NULL) {
-        put_tap(late->frame, late->bytes);
+        put_tap(late->frame, late->bytes, late->gso_bytes);
         free(late);
     }
 }
@@ -420,7 +518,7 @@ static int until_due_ms(void)
 }
 
 /* Returns the bytes of the first whole message of `data`, 0 if it is not there yet. */
-static size_t message(const uint8_t *data, size_t bytes, const uint8_t **payload, size_t *length)
+static size_t message(uint8_t *data, size_t bytes, uint8_t **payload, size_t *length)
 {
     size_t header_bytes = 2;
 
@@ -446,7 +544,7 @@ static void tunnel_to_tap(void)
 {
     const ssize_t got = read(peer.ws, peer.in + peer.in_bytes, BUFFER_BYTES - peer.in_bytes);
     size_t at = 0, used, length;
-    const uint8_t *payload;
+    uint8_t *payload;
 
     if (got < 0 && errno == EAGAIN)
         return;
@@ -459,11 +557,15 @@ static void tunnel_to_tap(void)
                     (const char *)payload + 2);
             exit(EXIT_TUNNEL);
         }
-        if (peer.in[at] == 0x82 && length > 4 && payload[2] == 0) {
+        if (peer.in[at] == 0x82 && length > 6 && (payload[2] == 0 || payload[2] == 0x12)) {
+            const bool is_super = payload[2] == 0x12;
+            const size_t head_bytes = is_super ? 6 : 4;
+            const uint16_t gso_bytes = is_super ? (uint16_t)(payload[4] << 8 | payload[5]) : 0;
+
             if (is_bad())
-                enter_leg(&to_guest, payload + 4, length - 4);
+                enter_leg(&to_guest, payload + head_bytes, length - head_bytes, gso_bytes);
             else
-                put_tap(payload + 4, length - 4);
+                put_tap(payload + head_bytes, length - head_bytes, gso_bytes);
         }
         at += used;
     }
@@ -485,9 +587,9 @@ static void from_tunnel(void)
         if (bytes <= 0)
             quit(EXIT_TUNNEL, "receive");
         if (is_bad())
-            enter_leg(&to_guest, peer.in, (size_t)bytes);
+            enter_leg(&to_guest, peer.in, (size_t)bytes, 0);
         else
-            put_tap(peer.in, (size_t)bytes);
+            put_tap(peer.in, (size_t)bytes, 0);
     }
 }
 
