@@ -372,7 +372,7 @@ bool tcp_host_finish(struct nat_tcp *tcp, struct tcp_flow *flow);
 /** RST to the guest, reset to the host, free. */
 void tcp_host_abort(struct nat_tcp *tcp, struct tcp_flow *flow);
 
-/* ---- tcp_output.c ---- */
+/* ---- tcp_output.c, tcp_segment.c; more between them in tcp_send.h ---- */
 
 /** Sends what is due until the lists are empty or the frame queue is full. */
 void tcp_output_run(struct nat_tcp *tcp);
