@@ -67,7 +67,7 @@ static uint32_t mac_tables(struct vmodel *m, const struct step *step, bool fine,
 /* Writes a command; *fine is what must become of it, and then it has its effect here, too. */
 static uint32_t make(struct vmodel *m, const struct step *step, uint8_t *command, bool *fine)
 {
-    const uint32_t what = step->a % 13;
+    const uint32_t what = step->a % 16; /* the last ones: promiscuous mode off */
     uint8_t *data = command + 2;
 
     command[1] = 0;
@@ -113,11 +113,11 @@ static uint32_t make(struct vmodel *m, const struct step *step, uint8_t *command
         return 2 + step->b % 2;
     default:
         command[0] = CTRL_RX;
-        command[1] = (uint8_t)what;
-        data[0] = step->b & 1;
-        *fine = vmodel_has(m, what >= CTRL_RX_ALLUNI ? F_CTRL_RX_EXTRA : F_CTRL_RX);
+        command[1] = what < 6 ? (uint8_t)what : CTRL_RX_PROMISC;
+        data[0] = what < 6 ? step->b & 1 : 0;
+        *fine = vmodel_has(m, command[1] >= CTRL_RX_ALLUNI ? F_CTRL_RX_EXTRA : F_CTRL_RX);
         if (*fine)
-            m->filter.mode[what] = data[0] != 0;
+            m->filter.mode[command[1]] = data[0] != 0;
         return 3;
     }
 }
