@@ -135,6 +135,18 @@ int e1000_rx_offer(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
     return result;
 }
 
+int e1000_rx_offer_super(struct e1000 *nic, const uint8_t *frame, uint32_t bytes,
+                         uint16_t gso_bytes)
+{
+    if (nic->busy)
+        return E1000_ERR_NO_BUFFER;
+    nic->busy = true;
+    const int result = rx_offer_super(nic, frame, bytes, gso_bytes);
+    nic->busy = false;
+    irq_update(nic);
+    return result;
+}
+
 int e1000_receive(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
 {
     if (nic->busy)

@@ -212,6 +212,7 @@ void tx_offload_checksums(uint8_t *frame, uint32_t bytes, const struct tx_packet
 int rx_arrive(struct e1000 *nic, const uint8_t *frame, uint32_t bytes); /* to the queue */
 bool rx_keep(struct e1000 *nic, const uint8_t *frame, uint32_t bytes);  /* screened already */
 int rx_offer(struct e1000 *nic, const uint8_t *frame, uint32_t bytes);
+int rx_offer_super(struct e1000 *nic, const uint8_t *frame, uint32_t bytes, uint16_t gso_bytes);
 void rx_poll(struct e1000 *nic);
 bool rx_pending(const struct e1000 *nic);
 
@@ -223,13 +224,15 @@ struct rx_result { /* what a descriptor says of its frame beside the length */
     uint8_t status, errors;
     uint16_t checksum, special;
 };
+/* `made_here`: the frame's checksums are right, and its payload lies elsewhere. */
 void rx_checksum_status(const struct e1000 *nic, const uint8_t *frame, uint32_t bytes,
-                        struct rx_result *result);
+                        bool made_here, struct rx_result *result);
 
 /* stats.c (§3.3) */
 void stat_add(struct e1000 *nic, uint32_t offset, uint32_t amount);
 void stat_rx_wire(struct e1000 *nic, uint32_t bytes);
 void stat_rx_good(struct e1000 *nic, const uint8_t *frame, uint32_t bytes);
-void stat_tx(struct e1000 *nic, const uint8_t *frame, uint32_t bytes);
+/* `frames` alike, of which the first one is `frame`. */
+void stat_tx(struct e1000 *nic, const uint8_t *frame, uint32_t bytes, uint32_t frames);
 
 #endif

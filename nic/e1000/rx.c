@@ -1,10 +1,16 @@
 #include "internal.h"
 
+/* A frame from the host, in one piece or, when the card cuts, headers and payload. */
+struct arrival {
+    const uint8_t *head, *body; /* body: of a segment whose checksums the card made itself */
+    uint32_t head_bytes, body_bytes;
+};
+
 /*
- * The frame as the guest will see it, in up to three parts: the frame (to a stripped tag), what
- * follows the tag, and what the card adds: padding and FCS (§8.3).
+ * The frame as the guest will see it, in up to four parts: the frame (to a stripped tag), what
+ * follows the tag, a segment's payload, and what the card adds: padding and FCS (§8.3).
  */
-enum { PARTS = 3, TRAILER_MAX_BYTES = ETH_MIN_BYTES + ETH_FCS_BYTES };
+enum { PARTS = 4, TRAILER_MAX_BYTES = ETH_MIN_BYTES + ETH_FCS_BYTES };
 
 struct image {
     const uint8_t *part[PARTS];
@@ -66,36 +72,49 @@ static uint32_t buffer_bytes(const struct e1000 *nic)
     return (rctl & RCTL_BSEX) != 0 ? extended[size] : plain[size];
 }
 
-static void image_make(const struct e1000 *nic, struct image *image, const uint8_t *frame,
-                       uint32_t bytes)
+/* The FCS, or zeros where nobody looks (§8.3, 3). */
+static bool fcs_wanted(const struct e1000 *nic)
 {
+    const uint32_t rctl = reg_get(nic, E1000_RCTL);
+
+    return (rctl & RCTL_SECRC) == 0 && (nic->config.real_fcs || (rctl & RCTL_SBP) != 0);
+}
+
+static void image_make(const struct e1000 *nic, struct image *image, const struct arrival *arrival)
+{
+    const uint8_t *frame = arrival->head;
+    const uint32_t head_bytes = arrival->head_bytes;
+    const uint32_t bytes = head_bytes + arrival->body_bytes;
     const uint32_t padding = bytes < ETH_MIN_BYTES ? ETH_MIN_BYTES - bytes : 0;
     uint32_t trailer_bytes = padding;
 
     image->result = (struct rx_result){.status = RXD_STATUS_DD | RXD_STATUS_EOP};
-    rx_checksum_status(nic, frame, bytes, &image->result);
+    rx_checksum_status(nic, frame, bytes, arrival->body != NULL, &image->result);
     image->part[0] = frame;
-    image->part_bytes[0] = bytes;
+    image->part_bytes[0] = head_bytes;
     image->part_bytes[1] = 0;
+    image->part[2] = arrival->body;
+    image->part_bytes[2] = arrival->body_bytes;
     if ((reg_get(nic, E1000_CTRL) & CTRL_VME) != 0 && bytes >= ETH_HEADER_BYTES + ETH_VLAN_BYTES &&
         be16_get(frame + ETH_TYPE_AT) == (reg_get(nic, E1000_VET) & 0xffff)) {
         image->result.special = be16_get(frame + ETH_TYPE_AT + 2);
         image->result.status |= RXD_STATUS_VP;
         image->part_bytes[0] = 2 * ETH_ADDRESS_BYTES;
         image->part[1] = frame + 2 * ETH_ADDRESS_BYTES + ETH_VLAN_BYTES;
-        image->part_bytes[1] = bytes - 2 * ETH_ADDRESS_BYTES - ETH_VLAN_BYTES;
+        image->part_bytes[1] = head_bytes - 2 * ETH_ADDRESS_BYTES - ETH_VLAN_BYTES;
     }
     if (padding > 0)
         __builtin_memset(image->trailer, 0, padding);
     if ((reg_get(nic, E1000_RCTL) & RCTL_SECRC) == 0) {
         le32_put(image->trailer + padding, 0);
-        if (nic->config.real_fcs || (reg_get(nic, E1000_RCTL) & RCTL_SBP) != 0)
+        if (fcs_wanted(nic))
             le32_put(image->trailer + padding, ethernet_fcs_padded(frame, bytes, padding));
         trailer_bytes += ETH_FCS_BYTES;
     }
-    image->part[2] = image->trailer;
-    image->part_bytes[2] = trailer_bytes;
-    image->bytes = image->part_bytes[0] + image->part_bytes[1] + trailer_bytes;
+    image->part[3] = image->trailer;
+    image->part_bytes[3] = trailer_bytes;
+    image->bytes =
+        image->part_bytes[0] + image->part_bytes[1] + image->part_bytes[2] + trailer_bytes;
 }
 
 static void image_copy(const struct image *image, uint32_t at, uint8_t *to, uint32_t bytes)
@@ -246,8 +265,9 @@ static void frame_lost(struct e1000 *nic)
 }
 
 /* Puts one screened frame into guest memory: 0, E1000_ERR_NO_BUFFER (keep it) or _RING. */
-static int deliver(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
+static int deliver(struct e1000 *nic, const struct arrival *arrival)
 {
+    const uint32_t bytes = arrival->head_bytes + arrival->body_bytes;
     struct desc_ring ring;
     struct image image;
     struct slots slots;
@@ -259,7 +279,7 @@ static int deliver(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
     if (ring.head == ring.tail)
         return E1000_ERR_NO_BUFFER;
     ring_map(nic, &ring);
-    image_make(nic, &image, frame, bytes);
+    image_make(nic, &image, arrival);
     if (image.bytes > (uint64_t)(ring.count - 1) * buffer_bytes(nic)) {
         stat_add(nic, E1000_RNBC, 1); /* no refill ever makes room for it */
         frame_lost(nic);
@@ -271,12 +291,21 @@ static int deliver(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
     if (result != 0)
         return result;
     fill(nic, &ring, &slots, &image);
-    stat_rx_good(nic, frame, bytes);
+    stat_rx_good(nic, arrival->head, bytes);
     nic->stats.rx_frames++;
     nic->stats.rx_bytes += bytes;
     irq_raise_rx(nic);
     threshold_check(nic, &ring);
     return 0;
+}
+
+/* A frame comes and has to wait (§3.3, RNBC). */
+static void no_buffer_check(struct e1000 *nic)
+{
+    struct desc_ring ring;
+
+    if (ring_view(nic, E1000_RDBAL, &ring) && ring.head == ring.tail)
+        stat_add(nic, E1000_RNBC, 1);
 }
 
 bool rx_keep(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
@@ -293,13 +322,11 @@ int rx_arrive(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
 {
     /* A looped frame comes from inside: the link does not matter. */
     const int refused = screen(nic, frame, bytes, !nic->busy);
-    struct desc_ring ring;
 
     if (refused != 0)
         return refused;
     stat_rx_wire(nic, bytes);
-    if (ring_view(nic, E1000_RDBAL, &ring) && ring.head == ring.tail)
-        stat_add(nic, E1000_RNBC, 1);
+    no_buffer_check(nic);
     if (!rx_keep(nic, frame, bytes)) {
         frame_lost(nic);
         return E1000_ERR_NO_BUFFER;
@@ -315,7 +342,7 @@ void rx_poll(struct e1000 *nic)
     if ((reg_get(nic, E1000_RCTL) & RCTL_EN) == 0)
         return;
     while ((frame = frame_queue_front(&nic->queue, &bytes, &note)) != NULL) {
-        const int result = deliver(nic, frame, bytes);
+        const int result = deliver(nic, &(struct arrival){.head = frame, .head_bytes = bytes});
 
         if (result == E1000_ERR_NO_BUFFER)
             break;
@@ -331,10 +358,79 @@ int rx_offer(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
     const int refused = screen(nic, frame, bytes, true);
     if (refused != 0)
         return refused;
-    const int result = deliver(nic, frame, bytes);
+    const int result = deliver(nic, &(struct arrival){.head = frame, .head_bytes = bytes});
     if (result != E1000_ERR_NO_BUFFER) /* that one is offered again and counted then */
         stat_rx_wire(nic, bytes);
     return result;
+}
+
+/* Segment `index` to the queue, complete. */
+static void segment_keep(struct e1000 *nic, const uint8_t *head, const uint8_t *frame,
+                         const struct tcp_segments *plan, uint32_t index)
+{
+    const uint32_t payload = tcp_segment_payload(plan, index);
+    uint8_t *room = frame_queue_push(&nic->queue, plan->header_bytes + payload, 0);
+
+    no_buffer_check(nic);
+    if (room == NULL) { /* an empty queue has room for any super-frame */
+        frame_lost(nic);
+        return;
+    }
+    __builtin_memcpy(room, head, plan->header_bytes);
+    __builtin_memcpy(room + plan->header_bytes, frame + plan->header_bytes + index * plan->mss,
+                     payload);
+    tcp_segment_finish(plan, room, index);
+}
+
+/* Segment `index` straight to the guest, as deliver(). */
+static int segment_deliver(struct e1000 *nic, const uint8_t *head, const uint8_t *frame,
+                           const struct tcp_segments *plan, uint32_t index)
+{
+    const uint8_t *payload = frame + plan->header_bytes + index * plan->mss;
+    uint8_t headers[SEGMENT_HEADERS_MAX_BYTES];
+
+    __builtin_memcpy(headers, head, plan->header_bytes);
+    tcp_segment_headers(plan, headers, payload, index);
+    return deliver(nic, &(struct arrival){
+                            .head = headers,
+                            .head_bytes = plan->header_bytes,
+                            .body = payload,
+                            .body_bytes = tcp_segment_payload(plan, index),
+                        });
+}
+
+/*
+ * The frames are cut as they go to the guest; from the first one on for which there is no buffer
+ * they wait in the queue. Where a sum over the whole frame is wanted, all take that way.
+ */
+int rx_offer_super(struct e1000 *nic, const uint8_t *frame, uint32_t bytes, uint16_t gso_bytes)
+{
+    uint8_t head[SEGMENT_HEADERS_MAX_BYTES]; /* read once */
+    const uint32_t head_bytes = bytes < sizeof head ? bytes : (uint32_t)sizeof head;
+    bool waiting = fcs_wanted(nic) || (reg_get(nic, E1000_RXCSUM) & RXCSUM_PCSS) != 0;
+    struct tcp_segments plan;
+
+    rx_poll(nic);
+    if (nic->queue.frames > 0)
+        return E1000_ERR_NO_BUFFER;
+    __builtin_memcpy(head, frame, head_bytes);
+    if (bytes > E1000_SUPER_MAX_BYTES ||
+        !tcp_segments_plan(&plan, head, head_bytes, bytes, gso_bytes) ||
+        plan.count > E1000_QUEUE_FRAMES) {
+        nic->stats.rx_dropped_size++;
+        return E1000_ERR_FRAME_SIZE;
+    }
+    const int refused = screen(nic, head, plan.header_bytes + tcp_segment_payload(&plan, 0), true);
+    if (refused != 0)
+        return refused;
+    for (uint32_t i = 0; i < plan.count; i++) {
+        stat_rx_wire(nic, plan.header_bytes + tcp_segment_payload(&plan, i));
+        waiting = waiting || segment_deliver(nic, head, frame, &plan, i) == E1000_ERR_NO_BUFFER;
+        if (waiting)
+            segment_keep(nic, head, frame, &plan, i);
+    }
+    rx_poll(nic);
+    return 0;
 }
 
 /* False while the oldest frame needs more descriptors than are free: a host may sleep on it. */

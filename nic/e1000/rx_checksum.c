@@ -46,24 +46,24 @@ static bool l4_judge(const struct ipv4_view *view, bool *good)
 
 /* §8.3, checksum status. Without a verdict IXSM tells the driver to look for itself. */
 void rx_checksum_status(const struct e1000 *nic, const uint8_t *frame, uint32_t bytes,
-                        struct rx_result *result)
+                        bool made_here, struct rx_result *result)
 {
     const uint32_t rxcsum = reg_get(nic, E1000_RXCSUM);
     const uint32_t start = rxcsum & RXCSUM_PCSS;
     const uint8_t before = result->status;
     struct ipv4_view view;
-    bool good;
+    bool good = true;
 
     /* A start of 0 is a driver that does not look: §8.3 allows 0 then. */
-    if (start != 0 && start < bytes)
+    if (start != 0 && start < bytes && !made_here)
         result->checksum = checksum_fold(checksum_add(0, frame + start, bytes - start));
     if ((rxcsum & (RXCSUM_IPOFL | RXCSUM_TUOFL)) != 0 && ipv4_find(nic, frame, bytes, &view)) {
         if ((rxcsum & RXCSUM_IPOFL) != 0) {
             result->status |= RXD_STATUS_IPCS;
-            if (checksum_fold(checksum_add(0, view.ip, view.header_bytes)) != 0xffff)
+            if (!made_here && checksum_fold(checksum_add(0, view.ip, view.header_bytes)) != 0xffff)
                 result->errors |= RXD_ERROR_IPE;
         }
-        if ((rxcsum & RXCSUM_TUOFL) != 0 && l4_judge(&view, &good)) {
+        if ((rxcsum & RXCSUM_TUOFL) != 0 && (made_here || l4_judge(&view, &good))) {
             result->status |= RXD_STATUS_TCPCS;
             if (!good)
                 result->errors |= RXD_ERROR_TCPE;

@@ -20,14 +20,14 @@ static void stat_add64(struct e1000 *nic, uint32_t low, uint32_t amount)
     reg_put(nic, low + 4, (uint32_t)(sum >> 32));
 }
 
-static void stat_size_class(struct e1000 *nic, uint32_t first, uint32_t bytes)
+static void stat_size_class(struct e1000 *nic, uint32_t first, uint32_t bytes, uint32_t frames)
 {
     uint32_t class = 0;
 
     while (class < sizeof class_max_bytes / sizeof class_max_bytes[0] &&
            bytes > class_max_bytes[class])
         class ++;
-    stat_add(nic, first + 4 * class, 1);
+    stat_add(nic, first + 4 * class, frames);
 }
 
 static bool is_broadcast(const uint8_t *frame)
@@ -53,22 +53,26 @@ void stat_rx_good(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
 {
     stat_add(nic, E1000_GPRC, 1);
     stat_add64(nic, E1000_GORCL, wire_bytes(bytes));
-    stat_size_class(nic, E1000_PRC64, wire_bytes(bytes));
+    stat_size_class(nic, E1000_PRC64, wire_bytes(bytes), 1);
     if (is_broadcast(frame))
         stat_add(nic, E1000_BPRC, 1);
     else if ((frame[0] & 1) != 0)
         stat_add(nic, E1000_MPRC, 1);
 }
 
-void stat_tx(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
+void stat_tx(struct e1000 *nic, const uint8_t *frame, uint32_t bytes, uint32_t frames)
 {
-    stat_add(nic, E1000_GPTC, 1);
-    stat_add(nic, E1000_TPT, 1);
-    stat_add64(nic, E1000_GOTCL, wire_bytes(bytes));
-    stat_add64(nic, E1000_TOTL, wire_bytes(bytes));
-    stat_size_class(nic, E1000_PTC64, wire_bytes(bytes));
+    const uint32_t octets = frames * wire_bytes(bytes); /* TX_PACKET_MAX_BYTES at most, and FCS */
+
+    stat_add(nic, E1000_GPTC, frames);
+    stat_add(nic, E1000_TPT, frames);
+    stat_add64(nic, E1000_GOTCL, octets);
+    stat_add64(nic, E1000_TOTL, octets);
+    stat_size_class(nic, E1000_PTC64, wire_bytes(bytes), frames);
     if (is_broadcast(frame))
-        stat_add(nic, E1000_BPTC, 1);
+        stat_add(nic, E1000_BPTC, frames);
     else if ((frame[0] & 1) != 0)
-        stat_add(nic, E1000_MPTC, 1);
+        stat_add(nic, E1000_MPTC, frames);
+    nic->stats.tx_frames += frames;
+    nic->stats.tx_bytes += (uint64_t)frames * bytes;
 }

@@ -167,13 +167,15 @@ void segment_edit(const struct tcp_segments *plan, uint8_t *frame, uint32_t inde
         l4[TCP_FLAGS_AT] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
 }
 
-void tcp_segment_finish(const struct tcp_segments *plan, uint8_t *frame, uint32_t index)
+void tcp_segment_headers(const struct tcp_segments *plan, uint8_t *headers, const uint8_t *payload,
+                         uint32_t index)
 {
-    const uint32_t bytes = plan->header_bytes + tcp_segment_payload(plan, index);
-    uint8_t *ip = frame + plan->view.l3;
-    uint8_t *tcp = frame + plan->view.l4;
+    const uint32_t payload_bytes = tcp_segment_payload(plan, index);
+    const uint32_t tcp_bytes = plan->header_bytes - plan->view.l4; /* a multiple of 4 */
+    uint8_t *ip = headers + plan->view.l3;
+    uint8_t *tcp = headers + plan->view.l4;
 
-    segment_edit(plan, frame, index);
+    segment_edit(plan, headers, index);
     if (plan->view.version == 4) {
         be16_put(ip + IPV4_CHECKSUM_AT, 0);
         be16_put(ip + IPV4_CHECKSUM_AT,
@@ -181,6 +183,32 @@ void tcp_segment_finish(const struct tcp_segments *plan, uint8_t *frame, uint32_
     }
     if (index > 0)
         tcp[TCP_FLAGS_AT] &= (uint8_t)~TCP_CWR; /* RFC 3168 §6.1.2: said once */
-    be16_put(tcp + TCP_CHECKSUM_AT, l4_pseudo(&plan->view, frame, bytes - plan->view.l4));
-    (void)checksum_complete(frame, bytes, plan->view.l4, plan->view.l4 + TCP_CHECKSUM_AT);
+    be16_put(tcp + TCP_CHECKSUM_AT, l4_pseudo(&plan->view, headers, tcp_bytes + payload_bytes));
+    const uint16_t sum =
+        checksum_finish(checksum_add(checksum_add(0, tcp, tcp_bytes), payload, payload_bytes));
+    be16_put(tcp + TCP_CHECKSUM_AT, sum != 0 ? sum : 0xffff);
+}
+
+void tcp_segment_finish(const struct tcp_segments *plan, uint8_t *frame, uint32_t index)
+{
+    tcp_segment_headers(plan, frame, frame + plan->header_bytes, index);
+}
+
+bool tcp_segments_super(const struct tcp_segments *plan)
+{
+    const uint32_t ip_bytes = plan->header_bytes + plan->payload_bytes - ETH_HEADER_BYTES;
+
+    return plan->count > 1 && plan->view.l3 == ETH_HEADER_BYTES && ip_bytes <= UINT16_MAX &&
+           (plan->view.version == 4 || plan->view.l4 == ETH_HEADER_BYTES + IPV6_HEADER_BYTES);
+}
+
+void super_frame_length(const struct tcp_segments *plan, uint8_t *frame)
+{
+    const uint32_t end = plan->header_bytes + plan->payload_bytes;
+    uint8_t *ip = frame + plan->view.l3;
+
+    if (plan->view.version == 4)
+        be16_put(ip + IPV4_TOTAL_LENGTH_AT, (uint16_t)(end - plan->view.l3));
+    else
+        be16_put(ip + IPV6_PAYLOAD_LENGTH_AT, (uint16_t)(end - plan->view.l3 - IPV6_HEADER_BYTES));
 }

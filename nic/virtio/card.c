@@ -4,7 +4,6 @@ enum {
     MTU_DEFAULT = 1500,
     MTU_MIN = 68,
     FRAMING_BYTES = ETH_HEADER_BYTES + 2 * ETH_VLAN_BYTES, /* 1522 with an MTU of 1500 */
-    QUEUE_FRAMES = 256,                                    /* §4.2 */
 };
 
 size_t virtio_net_bytes(void)
@@ -236,6 +235,18 @@ int virtio_net_receive_super(struct virtio_net *nic, const uint8_t *frame, uint3
                              uint16_t gso_bytes)
 {
     return nic->busy ? VIRTIO_NET_ERR_NO_BUFFER : vnet_rx_super(nic, frame, bytes, gso_bytes);
+}
+
+int virtio_net_rx_offer_super(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes,
+                              uint16_t gso_bytes)
+{
+    if (nic->busy)
+        return VIRTIO_NET_ERR_NO_BUFFER;
+    nic->busy = true;
+    const int result = vnet_rx_offer_super(nic, frame, bytes, gso_bytes);
+    nic->busy = false;
+    vnet_irq_update(nic);
+    return result;
 }
 
 void virtio_net_set_link(struct virtio_net *nic, bool up)

@@ -20,6 +20,7 @@ enum {
     FRAME_CONTRACT_MAX_BYTES = 1522, /* §5 */
     TX_PACKET_MAX_BYTES = 1 << 20,   /* §6.5: before segmentation */
     TX_SEGMENTS_MAX = 1024,
+    QUEUE_FRAMES = 256,       /* §4.2 */
     RX_QUEUE_BYTES = 1 << 20, /* 256 frames of 1522 bytes, or 16 of 64 KiB */
     MAC_TABLE_MAX = 64,
     VLAN_IDS = 4096,
@@ -197,6 +198,7 @@ void vnet_rx_poll(struct virtio_net *nic);
 int vnet_rx_arrive(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes);
 int vnet_rx_offer(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes);
 int vnet_rx_super(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes, uint16_t mss);
+int vnet_rx_offer_super(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes, uint16_t mss);
 bool vnet_rx_pending(const struct virtio_net *nic);
 uint32_t vnet_control_poll(struct virtio_net *nic, uint32_t budget);
 

@@ -7,6 +7,14 @@
  * contract picks the first one large enough, so that they may complete out of order.
  */
 
+/* A frame from the host, in one piece or, when headers were remade, headers and payload. */
+struct packet {
+    const uint8_t *head, *body;
+    uint32_t head_bytes, body_bytes;
+    uint32_t mss;   /* of a super-frame that goes to the guest whole; 0: an ordinary frame */
+    bool made_here; /* the checksums are ours: good */
+};
+
 /* Chains chosen for one frame: `count` held ones from `first` on. */
 struct choice {
     uint32_t first, count;
@@ -118,29 +126,49 @@ static int choose_single(struct virtio_net *nic, uint32_t bytes, struct choice *
     return VIRTIO_NET_ERR_FRAME_SIZE; /* drop the frame, keep the buffers */
 }
 
-/* The packet header (§6.1) of a frame whose gso size is `mss`, 0 for an ordinary one. */
-static void header_make(const struct virtio_net *nic, const uint8_t *frame, uint32_t bytes,
-                        uint32_t mss, uint8_t raw[HEADER_LONG_BYTES])
+/* The packet header (§6.1). */
+static void header_make(const struct virtio_net *nic, const struct packet *packet,
+                        uint8_t raw[HEADER_LONG_BYTES])
 {
+    const uint8_t *frame = packet->head;
     struct l4_view view;
 
     __builtin_memset(raw, 0, HEADER_LONG_BYTES);
-    if (mss != 0 && l4_find(&view, frame, bytes) && bytes - view.l4 >= TCP_HEADER_BYTES) {
+    if (packet->mss != 0 && l4_find(&view, frame, packet->head_bytes) &&
+        packet->head_bytes - view.l4 >= TCP_HEADER_BYTES) {
         raw[0] = HEADER_NEEDS_CSUM;
         raw[1] = view.version == 4 ? HEADER_GSO_TCPV4 : HEADER_GSO_TCPV6;
         le16_put(raw + 2, (uint16_t)(view.l4 + (frame[view.l4 + TCP_DATA_OFFSET_AT] >> 4) * 4u));
-        le16_put(raw + 4, (uint16_t)mss);
+        le16_put(raw + 4, (uint16_t)packet->mss);
         le16_put(raw + 6, (uint16_t)view.l4);
         le16_put(raw + 8, TCP_CHECKSUM_AT);
-    } else if (vnet_has(nic, F_GUEST_CSUM) && l4_checksum_judge(frame, bytes) == L4_GOOD) {
+    } else if (vnet_has(nic, F_GUEST_CSUM) &&
+               (packet->made_here || l4_checksum_judge(frame, packet->head_bytes) == L4_GOOD)) {
         raw[0] = HEADER_DATA_VALID;
     }
+}
+
+/* Writes `bytes` of the packet from `at` on. */
+static bool packet_write(struct virtio_net *nic, struct vnet_cursor *cursor,
+                         const struct packet *packet, uint32_t at, uint32_t bytes)
+{
+    if (at < packet->head_bytes) {
+        const uint32_t rest = packet->head_bytes - at;
+        const uint32_t part = bytes < rest ? bytes : rest;
+
+        if (!vnet_cursor_write(nic, cursor, packet->head + at, part))
+            return false;
+        at += part;
+        bytes -= part;
+    }
+    return bytes == 0 ||
+           vnet_cursor_write(nic, cursor, packet->body + (at - packet->head_bytes), bytes);
 }
 
 /* Writes a part of header and frame into one chain, re-read and checked: its descriptors may
  * have changed since it was held. Returns the used length, 0 when it can't take its part. */
 static uint32_t fill(struct virtio_net *nic, const struct vnet_held *held, const uint8_t *header,
-                     const uint8_t *frame, uint32_t bytes)
+                     const struct packet *packet, uint32_t at, uint32_t bytes)
 {
     const uint32_t header_bytes = header != NULL ? held->header_bytes : 0;
     struct vnet_cursor cursor = {.chain = &nic->chain};
@@ -149,15 +177,16 @@ static uint32_t fill(struct virtio_net *nic, const struct vnet_held *held, const
         nic->chain.readable_bytes > 0 ||
         nic->chain.writable_bytes < (uint64_t)header_bytes + bytes ||
         (header != NULL && !vnet_cursor_write(nic, &cursor, header, header_bytes)) ||
-        !vnet_cursor_write(nic, &cursor, frame, bytes))
+        !packet_write(nic, &cursor, packet, at, bytes))
         return 0;
     return header_bytes + bytes;
 }
 
 /* All used elements follow all data, and used.idx follows them (vnet_queue_publish()). */
-static int deliver_to(struct virtio_net *nic, const struct choice *choice, const uint8_t *frame,
-                      uint32_t bytes, uint8_t *header)
+static int deliver_to(struct virtio_net *nic, const struct choice *choice,
+                      const struct packet *packet, uint8_t *header)
 {
+    const uint32_t bytes = packet->head_bytes + packet->body_bytes;
     struct vnet_queue *queue = &nic->queue[QUEUE_RX];
     uint32_t at = 0;
     bool good = true;
@@ -167,7 +196,7 @@ static int deliver_to(struct virtio_net *nic, const struct choice *choice, const
         struct vnet_held held = held_remove(nic, choice->first);
         const uint32_t room = held.capacity_bytes - (i == 0 ? held.header_bytes : 0);
         const uint32_t part = bytes - at < room ? bytes - at : room;
-        const uint32_t used = good ? fill(nic, &held, i == 0 ? header : NULL, frame + at, part) : 0;
+        const uint32_t used = good ? fill(nic, &held, i == 0 ? header : NULL, packet, at, part) : 0;
 
         good = used != 0;
         at += part;
@@ -183,8 +212,9 @@ static int deliver_to(struct virtio_net *nic, const struct choice *choice, const
 }
 
 /* Puts one screened frame into guest memory: 0, NO_BUFFER (keep it), else it is lost. */
-static int deliver(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes, uint32_t mss)
+static int deliver(struct virtio_net *nic, const struct packet *packet)
 {
+    const uint32_t bytes = packet->head_bytes + packet->body_bytes;
     struct choice choice;
     uint8_t header[HEADER_LONG_BYTES];
 
@@ -197,8 +227,8 @@ static int deliver(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes,
     nic->rx_starved = result == VIRTIO_NET_ERR_NO_BUFFER && nic->rx_left > 0;
     if (result != 0)
         return result;
-    header_make(nic, frame, bytes, mss, header);
-    return deliver_to(nic, &choice, frame, bytes, header);
+    header_make(nic, packet, header);
+    return deliver_to(nic, &choice, packet, header);
 }
 
 /* Largest frame from the wire: buffers decide in the standard profile. */
@@ -248,48 +278,133 @@ int vnet_rx_arrive(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes)
     return 0;
 }
 
-/* A super-frame the guest does not take whole is cut here, as the wire would have carried it. */
-static int super_cut(struct virtio_net *nic, const uint8_t *frame, const struct tcp_segments *plan)
-{
-    for (uint32_t i = 0; i < plan->count; i++) {
-        const uint32_t payload = tcp_segment_payload(plan, i);
-        uint8_t *room = push(nic, plan->header_bytes + payload, 0);
+/* A super-frame on its way in: the headers read once, the payload where it came. */
+struct super {
+    struct tcp_segments plan;
+    const uint8_t *payload;
+    bool whole; /* the guest takes it so */
+    uint8_t head[SEGMENT_HEADERS_MAX_BYTES];
+};
 
-        if (room == NULL)
-            return VIRTIO_NET_ERR_NO_BUFFER;
-        __builtin_memcpy(room, frame, plan->header_bytes);
-        __builtin_memcpy(room + plan->header_bytes, frame + plan->header_bytes + i * plan->mss,
-                         payload);
-        tcp_segment_finish(plan, room, i);
+static int super_open(struct virtio_net *nic, struct super *in, const uint8_t *frame,
+                      uint32_t bytes, uint16_t mss)
+{
+    const uint32_t head_bytes = bytes < sizeof in->head ? bytes : (uint32_t)sizeof in->head;
+    const struct tcp_segments *plan = &in->plan;
+
+    __builtin_memcpy(in->head, frame, head_bytes);
+    if (bytes < VIRTIO_NET_FRAME_MIN_BYTES || bytes > VIRTIO_NET_FRAME_MAX_BYTES ||
+        !tcp_segments_plan(&in->plan, in->head, head_bytes, bytes, mss) ||
+        plan->header_bytes + tcp_segment_payload(plan, 0) > wire_limit(nic)) {
+        nic->stats.rx_dropped_size++;
+        return VIRTIO_NET_ERR_FRAME_SIZE;
     }
-    return 0;
+    in->payload = frame + plan->header_bytes;
+    in->whole =
+        vnet_has(nic, plan->view.version == 4 ? F_GUEST_TSO4 : F_GUEST_TSO6) &&
+        vnet_has(nic, F_GUEST_CSUM) && plan->count > 1 &&
+        (vnet_has(nic, F_GUEST_ECN) || (in->head[plan->view.l4 + TCP_FLAGS_AT] & TCP_CWR) == 0);
+    if (!in->whole && plan->count > QUEUE_FRAMES) {
+        nic->stats.rx_dropped_size++;
+        return VIRTIO_NET_ERR_FRAME_SIZE;
+    }
+    if (in->whole) /* the checksum is partial: the pseudo header's sum (virtio §5.1.6.4) */
+        be16_put(in->head + plan->view.l4 + TCP_CHECKSUM_AT,
+                 l4_pseudo(&plan->view, in->head, bytes - plan->view.l4));
+    return screen(nic, in->head, bytes < wire_limit(nic) ? bytes : wire_limit(nic));
+}
+
+static bool super_keep(struct virtio_net *nic, const struct super *in)
+{
+    const struct tcp_segments *plan = &in->plan;
+    uint8_t *room = push(nic, plan->header_bytes + plan->payload_bytes, plan->mss);
+
+    if (room == NULL)
+        return false;
+    __builtin_memcpy(room, in->head, plan->header_bytes);
+    __builtin_memcpy(room + plan->header_bytes, in->payload, plan->payload_bytes);
+    return true;
+}
+
+/* Segment `index` of one that the guest does not take whole: cut as the wire would have it. */
+static bool segment_keep(struct virtio_net *nic, const struct super *in, uint32_t index)
+{
+    const struct tcp_segments *plan = &in->plan;
+    const uint32_t payload = tcp_segment_payload(plan, index);
+    uint8_t *room = push(nic, plan->header_bytes + payload, 0);
+
+    if (room == NULL)
+        return false;
+    __builtin_memcpy(room, in->head, plan->header_bytes);
+    __builtin_memcpy(room + plan->header_bytes, in->payload + index * plan->mss, payload);
+    tcp_segment_finish(plan, room, index);
+    return true;
 }
 
 int vnet_rx_super(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes, uint16_t mss)
 {
-    struct tcp_segments plan;
+    struct super in;
+    const int refused = super_open(nic, &in, frame, bytes, mss);
+    bool kept = true;
 
-    if (bytes < VIRTIO_NET_FRAME_MIN_BYTES || bytes > VIRTIO_NET_FRAME_MAX_BYTES ||
-        !tcp_segments_plan(&plan, frame, bytes, bytes, mss) || plan.count > TX_SEGMENTS_MAX ||
-        plan.header_bytes + tcp_segment_payload(&plan, 0) > wire_limit(nic)) {
-        nic->stats.rx_dropped_size++;
-        return VIRTIO_NET_ERR_FRAME_SIZE;
-    }
-    const int refused = screen(nic, frame, bytes < wire_limit(nic) ? bytes : wire_limit(nic));
     if (refused != 0)
         return refused;
-    if (!vnet_has(nic, plan.view.version == 4 ? F_GUEST_TSO4 : F_GUEST_TSO6) ||
-        !vnet_has(nic, F_GUEST_CSUM) || plan.count == 1 ||
-        (!vnet_has(nic, F_GUEST_ECN) && (frame[plan.view.l4 + TCP_FLAGS_AT] & TCP_CWR) != 0))
-        return super_cut(nic, frame, &plan);
-    uint8_t *room = push(nic, bytes, mss);
-    if (room == NULL)
-        return VIRTIO_NET_ERR_NO_BUFFER;
-    __builtin_memcpy(room, frame, bytes);
-    /* The checksum is partial: the pseudo header's sum waits in its place (virtio §5.1.6.4). */
-    be16_put(room + plan.view.l4 + TCP_CHECKSUM_AT,
-             l4_pseudo(&plan.view, frame, bytes - plan.view.l4));
+    if (in.whole)
+        kept = super_keep(nic, &in);
+    for (uint32_t i = 0; kept && !in.whole && i < in.plan.count; i++)
+        kept = segment_keep(nic, &in, i);
+    return kept ? 0 : VIRTIO_NET_ERR_NO_BUFFER;
+}
+
+static int segment_deliver(struct virtio_net *nic, const struct super *in, uint32_t index)
+{
+    const uint8_t *payload = in->payload + index * in->plan.mss;
+    uint8_t headers[SEGMENT_HEADERS_MAX_BYTES];
+
+    __builtin_memcpy(headers, in->head, in->plan.header_bytes);
+    tcp_segment_headers(&in->plan, headers, payload, index);
+    return deliver(nic, &(struct packet){
+                            .head = headers,
+                            .head_bytes = in->plan.header_bytes,
+                            .body = payload,
+                            .body_bytes = tcp_segment_payload(&in->plan, index),
+                            .made_here = true,
+                        });
+}
+
+/* Cut as the frames go; from the first one on that finds no buffer they wait in the queue. */
+static int offer_cut(struct virtio_net *nic, const struct super *in)
+{
+    bool waiting = false;
+
+    for (uint32_t i = 0; i < in->plan.count; i++) {
+        waiting = waiting || segment_deliver(nic, in, i) == VIRTIO_NET_ERR_NO_BUFFER;
+        if (waiting)
+            (void)segment_keep(nic, in, i); /* an empty queue had room for all of them */
+    }
     return 0;
+}
+
+int vnet_rx_offer_super(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes, uint16_t mss)
+{
+    struct super in;
+
+    vnet_rx_poll(nic);
+    if (nic->rx_queue.frames > 0)
+        return VIRTIO_NET_ERR_NO_BUFFER;
+    const int refused = super_open(nic, &in, frame, bytes, mss);
+    if (refused != 0)
+        return refused;
+    const struct packet whole = {
+        .head = in.head,
+        .head_bytes = in.plan.header_bytes,
+        .body = in.payload,
+        .body_bytes = in.plan.payload_bytes,
+        .mss = mss,
+    };
+    const int result = in.whole ? deliver(nic, &whole) : offer_cut(nic, &in);
+    vnet_queue_publish(nic, &nic->queue[QUEUE_RX]);
+    return result;
 }
 
 void vnet_rx_poll(struct virtio_net *nic)
@@ -304,7 +419,9 @@ void vnet_rx_poll(struct virtio_net *nic)
     queue->kicked = false;
     nic->rx_left = queue->size;
     while (vnet_running(nic) && (frame = frame_queue_front(&nic->rx_queue, &bytes, &mss)) != NULL) {
-        if (deliver(nic, frame, bytes, mss) == VIRTIO_NET_ERR_NO_BUFFER)
+        const struct packet packet = {.head = frame, .head_bytes = bytes, .mss = mss};
+
+        if (deliver(nic, &packet) == VIRTIO_NET_ERR_NO_BUFFER)
             break;
         frame_queue_pop(&nic->rx_queue); /* delivered, or nothing can ever take it */
     }
@@ -323,7 +440,7 @@ int vnet_rx_offer(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes)
     const int refused = screen(nic, frame, bytes);
     if (refused != 0)
         return refused;
-    const int result = deliver(nic, frame, bytes, 0);
+    const int result = deliver(nic, &(struct packet){.head = frame, .head_bytes = bytes});
     vnet_queue_publish(nic, &nic->queue[QUEUE_RX]);
     return result;
 }

@@ -56,6 +56,24 @@ static enum tx_result send_whole(struct virtio_net *nic, struct vnet_cursor curs
     return TX_SENT;
 }
 
+/* The whole packet for whoever cuts it (spec/l2-extensions.md §6). */
+static enum tx_result send_super(struct virtio_net *nic, struct vnet_cursor cursor,
+                                 const uint8_t *head, const struct tcp_segments *plan)
+{
+    const uint32_t bytes = plan->header_bytes + plan->payload_bytes;
+    uint8_t *room = nic->host.super_begin(nic->host.context, bytes, (uint16_t)plan->mss);
+
+    if (room == NULL)
+        return TX_WAIT;
+    __builtin_memcpy(room, head, plan->header_bytes);
+    if (!vnet_cursor_read(nic, &cursor, NULL, plan->header_bytes) ||
+        !vnet_cursor_read(nic, &cursor, room + plan->header_bytes, plan->payload_bytes))
+        return TX_DROP;
+    super_frame_length(plan, room);
+    frame_send(nic, bytes);
+    return TX_SENT;
+}
+
 static enum tx_result send_segments(struct virtio_net *nic, struct vnet_cursor cursor,
                                     uint32_t bytes, const struct tx_header *header)
 {
@@ -70,6 +88,8 @@ static enum tx_result send_segments(struct virtio_net *nic, struct vnet_cursor c
         plan.count > TX_SEGMENTS_MAX ||
         plan.header_bytes + tcp_segment_payload(&plan, 0) > vnet_frame_limit(nic))
         return TX_DROP;
+    if (nic->host.super_begin != NULL && nic->tx_segment == 0 && tcp_segments_super(&plan))
+        return send_super(nic, cursor, head, &plan);
     /* Resumed: a guest that changed the packet meanwhile gets what it now says. */
     if (nic->tx_segment >= plan.count)
         return TX_DROP;

@@ -89,6 +89,17 @@ static uint8_t *frame_begin(void *context, uint32_t bytes)
     return guest->frame;
 }
 
+static uint8_t *super_begin(void *context, uint32_t bytes, uint16_t gso_bytes)
+{
+    struct card_guest *guest = context;
+
+    must(gso_bytes > 0 && bytes > gso_bytes && bytes <= GUEST_SUPER_MAX_BYTES);
+    free(guest->frame);
+    guest->frame = guest->sink_room > 0 ? malloc(bytes) : NULL;
+    guest->frame_bytes = bytes;
+    return guest->frame;
+}
+
 static void frame_end(void *context, uint32_t bytes)
 {
     struct card_guest *guest = context;
@@ -131,6 +142,7 @@ struct nic_host card_guest_host(struct card_guest *guest)
         .message = message,
         .frame_begin = frame_begin,
         .frame_end = frame_end,
+        .super_begin = super_begin,
         .now_ns = now_ns,
     };
 }

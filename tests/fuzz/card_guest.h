@@ -18,6 +18,7 @@ enum {
     GUEST_RAM_BYTES = 1 << 16,
     GUEST_DMA_CALLS_MAX = 1 << 20, /* in one operation */
     GUEST_VECTORS_MAX = 4,
+    GUEST_SUPER_MAX_BYTES = 14 + 65535, /* spec/l2-extensions.md §6 */
 };
 
 struct card_guest {
@@ -40,7 +41,7 @@ struct card_guest {
 /** Empty memory, an open sink, the line low; operands come from `data`. */
 void card_guest_begin(struct card_guest *guest, const uint8_t *data, size_t bytes);
 void card_guest_end(struct card_guest *guest);
-/** The host of a card. `message` and `dma_map` may be taken out. */
+/** The host of a card. `message`, `dma_map` and `super_begin` may be taken out. */
 struct nic_host card_guest_host(struct card_guest *guest);
 
 /* ---- operands: 0 behind the input's end ---- */

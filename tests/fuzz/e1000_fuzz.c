@@ -59,10 +59,36 @@ static uint32_t take_offset(void)
     return (take32(&guest) & 0x2ffff) + (pick & 3);
 }
 
+static const uint8_t tcp_start[] = {2, 0, 0,    0, 0, 1, 2, 0, 0,    0, 0,    2,
+                                    8, 0, 0x45, 0, 0, 0, 0, 0, 0x40, 0, 0x40, 6};
+
+static void super_in(uint8_t how)
+{
+    const uint32_t bytes =
+        (how & 0x10) != 0 ? take32(&guest) % (E1000_SUPER_MAX_BYTES + 8) : 54u + how;
+    uint8_t *exact = malloc(bytes + 1);
+
+    memset(exact, how, bytes);
+    if (bytes >= 54) {
+        memset(exact, 0, 54);
+        memcpy(exact, tcp_start, sizeof tcp_start);
+        exact[46] = 0x50;
+        for (uint32_t i = how & 3; i > 0; i--)
+            exact[take8(&guest) % 54] = take8(&guest);
+    }
+    must(e1000_rx_offer_super(nic, exact, bytes, (uint16_t)take32(&guest)) <= 0);
+    free(exact);
+}
+
 static void frame_in(void)
 {
     uint8_t frame[E1000_FRAME_MAX_BYTES + 8];
     const uint8_t how = take8(&guest);
+
+    if ((how & 0x60) == 0x60) {
+        super_in(how);
+        return;
+    }
     const uint32_t bytes =
         (how & 0x10) != 0 ? take32(&guest) % sizeof frame : 14u + take8(&guest) % 64;
 
@@ -177,6 +203,17 @@ static void start_driver(uint8_t choice)
         e1000_mmio_write(nic, writes[i].offset, 4, writes[i].value);
     for (uint32_t i = 0; i < 16; i++)
         le64_put(guest.ram + 0x2000 + i * 16, 0x4000 + i * 0x800);
+    if ((choice & 2) == 0)
+        return;
+    /* A TCP packet to segment, and its descriptors in front of the tail. */
+    memcpy(guest.ram + 0x3000, tcp_start, sizeof tcp_start);
+    guest.ram[0x3000 + 46] = 0x50;
+    uint8_t *raw = guest.ram + 0x1000;
+    memcpy(raw, (const uint8_t[]){14, 24, 33, 0, 34, 50, 0, 0, 0, 0, 0x0f, 0x27, 0, 54}, 14);
+    le16_put(raw + 14, 1000);
+    le64_put(raw + 16, 0x3000);
+    le32_put(raw + 24, 0x6000 | UINT32_C(0x2d100000)); /* DEXT, TSE, RS, EOP; data */
+    raw[29] = TXD_POPTS_IXSM | TXD_POPTS_TXSM;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
@@ -184,7 +221,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     static void *memory;
-    const struct nic_host host = card_guest_host(&guest);
+    struct nic_host host = card_guest_host(&guest);
 
     if (memory == NULL)
         memory = aligned_alloc(16, (e1000_bytes() + 15) / 16 * 16);
@@ -195,6 +232,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     saves = 0;
     const uint8_t choice = take8(&guest);
     guest.mapped = (choice & 2) != 0;
+    if ((choice & 0x80) == 0)
+        host.super_begin = NULL;
     const struct e1000_config config = {
         .model = (choice >> 2) % 3,
         .mac = {2, 0, 0, 0, 0, 1},

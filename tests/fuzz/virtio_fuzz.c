@@ -42,6 +42,28 @@ static uint32_t queue_at(uint32_t queue)
     return QUEUE_AT + queue * 0x1000;
 }
 
+/* A TSO send in one descriptor: header and TCP packet. */
+static void tso_post(void)
+{
+    static const uint8_t start[] = {1, 1, 54,   0, 100, 0, 34, 0, 16,   0, 0,    0,
+                                    2, 0, 0,    0, 0,   1, 2,  0, 0,    0, 0,    2,
+                                    8, 0, 0x45, 0, 0,   0, 0,  0, 0x40, 0, 0x40, 6};
+    uint8_t *avail = guest.ram + queue_at(QUEUE_TX) + 0x400;
+    uint8_t *raw = guest.ram + queue_at(QUEUE_TX);
+    uint8_t *packet = guest.ram + BUFFERS_AT;
+
+    memset(packet, 0, 80);
+    memcpy(packet, start, sizeof start);
+    packet[12 + 46] = 0x50;
+    for (uint32_t i = take8(&guest) & 3; i > 0; i--)
+        packet[take8(&guest) % 70] = take8(&guest);
+    le64_put(raw, BUFFERS_AT);
+    le32_put(raw + 8, take16(&guest) % 0x7000);
+    le32_put(raw + 12, 0);
+    le16_put(avail + 4 + le16_get(avail + 2) % 16 * 2, 0);
+    le16_put(avail + 2, (uint16_t)(le16_get(avail + 2) + 1));
+}
+
 /* A chain of a few descriptors, mostly sensible ones, made available. */
 static void chain_post(void)
 {
@@ -81,7 +103,9 @@ static void frame_in(void)
     for (uint32_t i = 0; i < 8; i++)
         frame[take8(&guest) % 80] = take8(&guest);
     uint8_t *exact = card_guest_copy(frame, bytes);
-    if ((how & 3) == 0)
+    if ((how & 7) == 4)
+        result = virtio_net_rx_offer_super(nic, exact, bytes, (uint16_t)take16(&guest));
+    else if ((how & 3) == 0)
         result = virtio_net_receive_super(nic, exact, bytes, (uint16_t)take16(&guest));
     else
         result = (how & 1) != 0 ? virtio_net_receive(nic, exact, bytes)
@@ -218,6 +242,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     guest.mapped = (choice & 3) == 3;
     if ((choice & 0x10) == 0)
         host.message = NULL;
+    if ((choice & 0x20) == 0)
+        host.super_begin = NULL;
     const struct virtio_net_config config = {
         .transport = (choice & 3) % 3,
         .profile = (choice & 4) != 0 ? VIRTIO_NET_CONTRACT : VIRTIO_NET_STANDARD,

@@ -1,4 +1,4 @@
-/* The ring back end of a card (spec/net-rings.md §4, design.md §6). */
+/* The ring back end of a card (spec/net-rings.md §4, design.md §6, l2-extensions.md §6). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "backend.h"
+#include "nic/packet.h"
 
 enum { RING_BYTES = 64, SPARE_BYTES = 128, FRAME_MAX = 40, FRAMES_KEPT = 8 };
 
@@ -15,6 +16,7 @@ struct card { /* what a card does with the frames it is offered */
     uint32_t taken;
     uint32_t bytes[FRAMES_KEPT];
     uint32_t room; /* frames until it says hold */
+    uint16_t gso_bytes;
 };
 
 struct world {
@@ -47,6 +49,22 @@ static enum backend_offer offer(void *context, const uint8_t *frame, uint32_t by
     card->room--;
     card->bytes[card->taken++ % FRAMES_KEPT] = bytes;
     return BACKEND_DONE;
+}
+
+static enum backend_offer offer_super(void *context, const uint8_t *frame, uint32_t bytes,
+                                      uint16_t gso_bytes)
+{
+    struct card *card = context;
+
+    card->gso_bytes = gso_bytes;
+    return offer(context, frame, bytes);
+}
+
+static uint32_t deliver(struct world *w, uint32_t budget)
+{
+    const struct backend_card card = {&w->card, offer, offer_super};
+
+    return backend_deliver(&w->backend, budget, &card);
 }
 
 static int setup(void **state)
@@ -186,10 +204,10 @@ static void delivers_up_to_the_budget_in_order(void **state)
     push(w, 4);
     push(w, 8);
     push(w, 12);
-    assert_int_equal(backend_deliver(&w->backend, 0, offer, &w->card), 0);
-    assert_int_equal(backend_deliver(&w->backend, 2, offer, &w->card), 2);
+    assert_int_equal(deliver(w, 0), 0);
+    assert_int_equal(deliver(w, 2), 2);
     assert_true(backend_has_frames(&w->backend));
-    assert_int_equal(backend_deliver(&w->backend, 2, offer, &w->card), 1);
+    assert_int_equal(deliver(w, 2), 1);
     assert_false(backend_has_frames(&w->backend));
     assert_int_equal(w->card.bytes[0], 4);
     assert_int_equal(w->card.bytes[1], 8);
@@ -206,12 +224,12 @@ static void a_held_frame_stays_the_oldest(void **state)
     push(w, 4);
     push(w, 8);
     w->card.room = 1;
-    assert_int_equal(backend_deliver(&w->backend, 9, offer, &w->card), 1);
+    assert_int_equal(deliver(w, 9), 1);
     assert_int_equal(w->backend.stats.rx_held, 1);
     assert_false(backend_has_frames(&w->backend)); /* nothing one could do now */
     assert_true(ring_has_data(&w->tunnel_rx));
     w->card.room = 1;
-    assert_int_equal(backend_deliver(&w->backend, 9, offer, &w->card), 1);
+    assert_int_equal(deliver(w, 9), 1);
     assert_int_equal(w->card.bytes[1], 8);
 }
 
@@ -222,7 +240,7 @@ static void an_oversized_record_is_dropped_and_counted(void **state)
 
     push(w, FRAME_MAX + 4);
     push(w, 8);
-    assert_int_equal(backend_deliver(&w->backend, 9, offer, &w->card), 2);
+    assert_int_equal(deliver(w, 9), 2);
     assert_int_equal(w->card.taken, 1);
     assert_int_equal(w->backend.stats.rx_dropped_oversize, 1);
     assert_int_equal(w->backend.stats.rx_dropped_oversize_bytes, FRAME_MAX + 4);
@@ -234,15 +252,146 @@ static void a_corrupt_ring_is_never_read_again(void **state)
     struct world *w = *state;
 
     w->tunnel_rx.words[2] = 2 * RING_BYTES; /* tail_commit: more than the ring holds */
-    assert_int_equal(backend_deliver(&w->backend, 9, offer, &w->card), 0);
+    assert_int_equal(deliver(w, 9), 0);
     assert_int_equal(w->backend.stats.rx_corrupt, 1);
     assert_int_equal(w->backend.stats.rx_broken, 1);
     w->tunnel_rx.words[0] = w->tunnel_rx.words[1] = w->tunnel_rx.words[2] = 0;
     push(w, 8);
-    assert_int_equal(backend_deliver(&w->backend, 9, offer, &w->card), 0);
+    assert_int_equal(deliver(w, 9), 0);
     assert_false(backend_has_frames(&w->backend));
     send(w, 1, 20); /* the other direction goes on */
     assert_true(ring_has_data(&w->tunnel_tx));
+}
+
+enum { SUPER_RING_BYTES = 4096, SUPER_MAX = 3000, TCP_AT = 34, HEADERS = 54 };
+
+struct super_world {
+    uint32_t memory[(2 * SUPER_RING_BYTES + 256) / 4];
+    uint8_t spare[SUPER_MAX];
+    struct world w;
+};
+
+static int setup_super(void **state)
+{
+    static struct super_world s;
+    const struct ring_spec queues[] = {{RING_KIND_NET_TX, SUPER_RING_BYTES},
+                                       {RING_KIND_NET_RX, SUPER_RING_BYTES}};
+    const size_t bytes = ring_buffer_bytes(queues, 2);
+    struct world *w = &s.w;
+
+    assert_true(bytes <= sizeof s.memory);
+    *w = (struct world){.card.room = FRAMES_KEPT};
+    assert_int_equal(ring_build(s.memory, bytes, queues, 2), 0);
+    assert_int_equal(ring_open(&w->backend.tx, s.memory, bytes, RING_KIND_NET_TX, 0), 0);
+    assert_int_equal(ring_open(&w->backend.rx, s.memory, bytes, RING_KIND_NET_RX, 0), 0);
+    w->tunnel_tx = w->backend.tx;
+    w->tunnel_rx = w->backend.rx;
+    w->backend.spare = s.spare;
+    w->backend.spare_bytes = SUPER_MAX;
+    w->backend.frame_max_bytes = SUPER_MAX;
+    w->backend.super = true;
+    w->backend.waiting_max = BACKEND_UNBOUNDED;
+    *state = w;
+    return 0;
+}
+
+static uint32_t tcp_make(uint8_t *frame, uint32_t payload)
+{
+    memset(frame, 0, HEADERS);
+    be16_put(frame + ETH_TYPE_AT, ETH_TYPE_IPV4);
+    frame[ETH_HEADER_BYTES] = 0x45;
+    frame[ETH_HEADER_BYTES + IPV4_PROTOCOL_AT] = IP_PROTOCOL_TCP;
+    frame[TCP_AT + TCP_DATA_OFFSET_AT] = 0x50;
+    for (uint32_t i = 0; i < payload; i++)
+        frame[HEADERS + i] = (uint8_t)(i * 3);
+    return HEADERS + payload;
+}
+
+/* l2-extensions.md §6: record prefix when both ends are opened with super-frames on. */
+static void every_record_has_a_prefix(void **state)
+{
+    struct world *w = *state;
+    uint8_t got[SUPER_MAX];
+
+    send(w, 0x5a, 20);
+    assert_int_equal(ring_pop(&w->tunnel_tx, got, sizeof got), 22);
+    assert_int_equal(le16_get(got), 0);
+    assert_int_equal(got[2], 0x5a);
+    uint8_t *room = backend_super_begin(&w->backend, 2000, 1460);
+    assert_non_null(room);
+    memset(room, 1, 2000);
+    backend_frame_end(&w->backend, 2000);
+    assert_int_equal(ring_pop(&w->tunnel_tx, got, sizeof got), 2002);
+    assert_int_equal(le16_get(got), 1460);
+    assert_int_equal(w->backend.stats.tx_pushed_frames, 2);
+    assert_int_equal(w->backend.stats.tx_pushed_bytes, 2020); /* of frames */
+    assert_non_null(backend_frame_begin(&w->backend, SUPER_MAX));
+    send(w, 1, SUPER_MAX); /* the longest frame fits with its prefix */
+    assert_int_equal(w->backend.stats.tx_dropped_oversize, 0);
+}
+
+/* The card gets the frame without the prefix; a record too short for one is no frame. */
+static void prefixes_tell_super_frames_apart(void **state)
+{
+    struct world *w = *state;
+    uint8_t record[2002] = {0};
+
+    assert_int_equal(ring_push(&w->tunnel_rx, record, 62), 0);
+    le16_put(record, 1460);
+    assert_int_equal(ring_push(&w->tunnel_rx, record, 2002), 0);
+    assert_int_equal(ring_push(&w->tunnel_rx, record, 1), 0);
+    assert_int_equal(backend_push(&w->backend, record, 100), 0);
+    assert_int_equal(deliver(w, 1), 1);
+    assert_int_equal(w->card.bytes[0], 60);
+    assert_int_equal(w->card.gso_bytes, 0);
+    assert_int_equal(deliver(w, 9), 3);
+    assert_int_equal(w->card.gso_bytes, 1460);
+    assert_int_equal(w->card.bytes[1], 2000);
+    assert_int_equal(w->card.bytes[2], 0);
+    assert_int_equal(w->card.bytes[3], 100);
+    assert_int_equal(backend_push(&w->backend, record, SUPER_MAX + 1), RING_ERR_TOO_LARGE);
+}
+
+/* A held super-frame is offered again, whole. */
+static void a_held_super_frame_stays(void **state)
+{
+    struct world *w = *state;
+    uint8_t record[2002] = {0};
+
+    le16_put(record, 1460);
+    assert_int_equal(ring_push(&w->tunnel_rx, record, 2002), 0);
+    w->card.room = 0;
+    assert_int_equal(deliver(w, 9), 0);
+    w->card.room = 1;
+    assert_int_equal(deliver(w, 9), 1);
+    assert_int_equal(w->card.bytes[0], 2000);
+    assert_int_equal(w->card.gso_bytes, 1460);
+}
+
+/* Whoever takes frames one by one gets a super-frame cut; one that cannot be cut is dropped. */
+static void super_frames_are_taken_cut(void **state)
+{
+    struct world *w = *state;
+    uint8_t packet[SUPER_MAX];
+    uint8_t got[SUPER_MAX];
+    const uint32_t bytes = tcp_make(packet, 1000);
+
+    memcpy(backend_super_begin(&w->backend, bytes, 400), packet, bytes);
+    backend_frame_end(&w->backend, bytes);
+    memset(backend_super_begin(&w->backend, 500, 400), 0, 500);
+    backend_frame_end(&w->backend, 500);
+    send(w, 9, 60);
+    for (uint32_t i = 0; i < 3; i++) {
+        const uint32_t payload = i < 2 ? 400 : 200;
+
+        assert_int_equal(backend_take(&w->backend, got, sizeof got), HEADERS + payload);
+        assert_memory_equal(got + HEADERS, packet + HEADERS + 400 * i, payload);
+        assert_int_equal(be32_get(got + TCP_AT + TCP_SEQUENCE_AT), 400 * i);
+        assert_int_equal(l4_checksum_judge(got, HEADERS + payload), L4_GOOD);
+    }
+    assert_int_equal(backend_take(&w->backend, got, sizeof got), RING_ERR_TOO_LARGE);
+    assert_int_equal(backend_take(&w->backend, got, sizeof got), 60);
+    assert_int_equal(backend_take(&w->backend, got, sizeof got), RING_ERR_EMPTY);
 }
 
 int main(void)
@@ -258,6 +407,10 @@ int main(void)
         cmocka_unit_test_setup(a_held_frame_stays_the_oldest, setup),
         cmocka_unit_test_setup(an_oversized_record_is_dropped_and_counted, setup),
         cmocka_unit_test_setup(a_corrupt_ring_is_never_read_again, setup),
+        cmocka_unit_test_setup(every_record_has_a_prefix, setup_super),
+        cmocka_unit_test_setup(prefixes_tell_super_frames_apart, setup_super),
+        cmocka_unit_test_setup(a_held_super_frame_stays, setup_super),
+        cmocka_unit_test_setup(super_frames_are_taken_cut, setup_super),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

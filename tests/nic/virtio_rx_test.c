@@ -280,6 +280,64 @@ static void super_frame_is_cut(void **state)
     }
 }
 
+/* The same without the card's queue between: straight from where the host has it. */
+static void an_offered_super_frame(void **state)
+{
+    struct vdriver *d = *state;
+    static uint8_t frame[8000];
+    const uint32_t bytes = vdriver_tcp(frame, 7000);
+    uint8_t back[8000];
+
+    vdriver_receive(d, 0, 2048);
+    assert_int_equal(virtio_net_rx_offer_super(d->nic, frame, bytes, 1400),
+                     VIRTIO_NET_ERR_NO_BUFFER);
+    assert_int_equal(vdriver_used_idx(d, QUEUE_RX), 0); /* nothing was taken */
+    for (uint16_t i = 1; i < 4; i++)
+        vdriver_receive(d, i, 2048);
+    assert_int_equal(virtio_net_rx_offer_super(d->nic, frame, bytes, 1400), 0);
+    assert_int_equal(vdriver_used_idx(d, QUEUE_RX), 4);
+    vdriver_assert_hex(vdriver_rx(d, 0), "01 01 36 00 78 05 22 00 10 00 04 00");
+    memcpy(back, vdriver_rx(d, 0) + 12, 2036);
+    memcpy(back + 2036, vdriver_rx(d, 1), 2048);
+    memcpy(back + 4084, vdriver_rx(d, 2), 2048);
+    memcpy(back + 6132, vdriver_rx(d, 3), bytes - 6132);
+    assert_memory_equal(back, frame, 34 + TCP_CHECKSUM_AT);
+    assert_memory_equal(back + 52, frame + 52, bytes - 52);
+    assert_int_equal(d->irq_edges, 1);
+}
+
+/* Cut on the way: what finds no chain waits in the card, in order. */
+static void an_offered_super_frame_is_cut(void **state)
+{
+    struct vdriver *d = *state;
+    static uint8_t frame[8000];
+    const uint32_t bytes = vdriver_tcp(frame, 4000);
+    uint8_t back[4000];
+
+    vdriver_start(d, vdriver_offered(d) & ~(F_EVENT_IDX | F_GUEST_TSO4));
+    vdriver_receive(d, 0, 2048);
+    assert_int_equal(virtio_net_rx_offer_super(d->nic, frame, bytes, 1400), 0);
+    assert_int_equal(vdriver_used_idx(d, QUEUE_RX), 1);
+    assert_int_equal(d->nic->rx_queue.frames, 2);
+    assert_int_equal(virtio_net_rx_offer_super(d->nic, frame, bytes, 1400),
+                     VIRTIO_NET_ERR_NO_BUFFER);
+    vdriver_receive(d, 1, 2048);
+    vdriver_receive(d, 2, 2048);
+    virtio_net_poll(d->nic, 8);
+    assert_int_equal(vdriver_used_idx(d, QUEUE_RX), 3);
+    for (uint16_t i = 0; i < 3; i++) {
+        const uint32_t payload = i < 2 ? 1400 : 1200;
+
+        assert_int_equal(vdriver_rx(d, i)[0], HEADER_DATA_VALID);
+        assert_int_equal(vdriver_used(d, QUEUE_RX, i).bytes, 12 + 54 + payload);
+        assert_int_equal(l4_checksum_judge(vdriver_rx(d, i) + 12, 54 + payload), L4_GOOD);
+        memcpy(back + 1400 * i, vdriver_rx(d, i) + 12 + 54, payload);
+    }
+    assert_memory_equal(back, frame + 54, 4000);
+    assert_int_equal(virtio_net_rx_offer_super(d->nic, frame, bytes, 15), /* 267 frames */
+                     VIRTIO_NET_ERR_FRAME_SIZE);
+}
+
 /* Frames for a card that is down are lost and counted. */
 static void link_down_refuses(void **state)
 {
@@ -364,6 +422,8 @@ int main(void)
         S(checksum_good_is_marked),
         S(super_frame_whole),
         S(super_frame_is_cut),
+        S(an_offered_super_frame),
+        S(an_offered_super_frame_is_cut),
         S(link_down_refuses),
         S(kicks_are_suppressed_while_buffers_last),
         S(too_few_buffers_ask_for_a_kick),

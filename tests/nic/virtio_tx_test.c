@@ -275,6 +275,57 @@ static void tso_that_makes_no_sense(void **state)
     assert_int_equal(virtio_net_stats(d->nic)->tx_dropped, 6);
 }
 
+/* l2-extensions §6: uncut where the host takes it so; what is no super-frame is cut all the same.
+ */
+static void tso_leaves_whole(void **state)
+{
+    struct vdriver *d = *state;
+    static uint8_t frame[70000];
+    uint32_t bytes = vdriver_tcp(frame, 65535 - 40);
+
+    d->super = true;
+    vdriver_power_on(d, &d->config);
+    vdriver_start(d, vdriver_offered(d) & ~F_EVENT_IDX);
+    be16_put(frame + ETH_HEADER_BYTES + IPV4_TOTAL_LENGTH_AT, 0);
+    vdriver_send(d, 0, tso_header, 12, frame, bytes);
+    assert_int_equal(virtio_net_poll(d->nic, 8), 1);
+    assert_int_equal(d->frames, 1);
+    assert_int_equal(d->frame[0].gso_bytes, 1000);
+    assert_int_equal(d->frame[0].bytes, 65549);
+    assert_int_equal(be16_get(d->frame[0].data + ETH_HEADER_BYTES + IPV4_TOTAL_LENGTH_AT), 65535);
+    assert_memory_equal(d->frame[0].data + 34, frame + 34, bytes - 34);
+    assert_used(d, QUEUE_TX, 0, 0, 0);
+    bytes = vdriver_tcp(frame, 65535 - 39); /* an IP length of 65536 */
+    vdriver_send(d, 2, tso_header, 12, frame, bytes);
+    bytes = vdriver_tcp(frame, 1000); /* one segment */
+    vdriver_send(d, 4, tso_header, 12, frame, bytes);
+    assert_int_equal(virtio_net_poll(d->nic, 8), 2);
+    assert_int_equal(d->frames, 1 + 66 + 1);
+    for (uint32_t i = 1; i < d->frames; i++) {
+        assert_int_equal(d->frame[i].gso_bytes, 0);
+        assert_int_equal(l4_checksum_judge(d->frame[i].data, d->frame[i].bytes), L4_GOOD);
+    }
+}
+
+/* A full sink: the chain stays, its super-frame leaves once. */
+static void a_super_frame_waits_for_the_sink(void **state)
+{
+    struct vdriver *d = *state;
+    static uint8_t frame[6000];
+    const uint32_t bytes = vdriver_tcp(frame, 5000);
+
+    d->super = true;
+    vdriver_power_on(d, &d->config);
+    vdriver_start(d, vdriver_offered(d) & ~F_EVENT_IDX);
+    d->sink_room = 0;
+    vdriver_send(d, 0, tso_header, 12, frame, bytes);
+    assert_int_equal(virtio_net_poll(d->nic, 8), 0);
+    d->sink_room = 9;
+    assert_int_equal(virtio_net_poll(d->nic, 8), 1);
+    assert_int_equal(d->frames, 1);
+    assert_memory_equal(d->frame[0].data, frame, bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +346,8 @@ int main(void)
         S(tso_is_cut),
         S(tso_resumes),
         S(tso_that_makes_no_sense),
+        S(tso_leaves_whole),
+        S(a_super_frame_waits_for_the_sink),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -88,7 +88,7 @@ static void pending_drop(struct driver *d)
 
 static uint8_t *host_frame_begin(void *context, uint32_t bytes)
 {
-    static const uint8_t stale[E1000_FRAME_MAX_BYTES + 64] = {0xa5};
+    static const uint8_t stale[E1000_SUPER_MAX_BYTES] = {0xa5};
     struct driver *d = context;
 
     assert_true(bytes >= 1 && bytes <= sizeof stale);
@@ -97,7 +97,18 @@ static uint8_t *host_frame_begin(void *context, uint32_t bytes)
         return NULL;
     d->pending = guarded_copy(stale, bytes);
     d->pending_bytes = bytes;
+    d->pending_gso_bytes = 0;
     return d->pending;
+}
+
+static uint8_t *host_super_begin(void *context, uint32_t bytes, uint16_t gso_bytes)
+{
+    struct driver *d = context;
+    uint8_t *room = host_frame_begin(context, bytes);
+
+    assert_int_not_equal(gso_bytes, 0);
+    d->pending_gso_bytes = gso_bytes;
+    return room;
 }
 
 static void host_frame_end(void *context, uint32_t bytes)
@@ -106,7 +117,7 @@ static void host_frame_end(void *context, uint32_t bytes)
 
     assert_non_null(d->pending);
     assert_int_equal(bytes, d->pending_bytes);
-    d->frame[d->frames++] = (struct driver_frame){d->pending, bytes};
+    d->frame[d->frames++] = (struct driver_frame){d->pending, bytes, d->pending_gso_bytes};
     d->pending = NULL;
     d->sink_room--;
 }
@@ -121,6 +132,7 @@ static uint64_t host_now(void *context)
 void driver_power_on(struct driver *d, const struct e1000_config *config)
 {
     d->config = *config;
+    d->host.super_begin = d->super ? host_super_begin : NULL;
     d->irq = false;
     d->nic = e1000_init(d->memory, e1000_bytes(), &d->host, config);
     assert_non_null(d->nic);

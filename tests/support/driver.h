@@ -32,6 +32,7 @@ enum {
 struct driver_frame {
     uint8_t *data;
     uint32_t bytes;
+    uint16_t gso_bytes; /* of a super-frame, else 0 */
 };
 
 struct driver_write {
@@ -47,6 +48,7 @@ struct driver {
 
     uint8_t *ram;
     bool map;       /* offer dma_map() */
+    bool super;     /* take super-frames; as of driver_power_on() */
     uint32_t reads; /* DMA calls */
     uint32_t writes;
     struct driver_write write[DRIVER_WRITES_MAX];
@@ -62,6 +64,7 @@ struct driver {
     struct driver_frame frame[DRIVER_FRAMES_MAX];
     uint8_t *pending; /* given by frame_begin(), guarded at its end */
     uint32_t pending_bytes;
+    uint16_t pending_gso_bytes;
 
     bool irq;
     uint32_t irq_edges;

@@ -72,7 +72,18 @@ static uint8_t *host_frame_begin(void *context, uint32_t bytes)
         return NULL;
     d->pending = guarded_copy(stale, bytes);
     d->pending_bytes = bytes;
+    d->pending_gso_bytes = 0;
     return d->pending;
+}
+
+static uint8_t *host_super_begin(void *context, uint32_t bytes, uint16_t gso_bytes)
+{
+    struct vdriver *d = context;
+    uint8_t *room = host_frame_begin(context, bytes);
+
+    assert_int_not_equal(gso_bytes, 0);
+    d->pending_gso_bytes = gso_bytes;
+    return room;
 }
 
 static void host_frame_end(void *context, uint32_t bytes)
@@ -81,7 +92,7 @@ static void host_frame_end(void *context, uint32_t bytes)
 
     assert_non_null(d->pending);
     assert_int_equal(bytes, d->pending_bytes);
-    d->frame[d->frames++] = (struct vdriver_frame){d->pending, bytes};
+    d->frame[d->frames++] = (struct vdriver_frame){d->pending, bytes, d->pending_gso_bytes};
     d->pending = NULL;
     d->sink_room--;
 }
@@ -108,6 +119,7 @@ void vdriver_power_on(struct vdriver *d, const struct virtio_net_config *config)
 {
     d->config = *config;
     d->irq = false;
+    d->host.super_begin = d->super ? host_super_begin : NULL;
     d->nic = virtio_net_init(d->memory, virtio_net_bytes(), &d->host, config);
     assert_non_null(d->nic);
     virtio_net_set_pci_command(d->nic, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);

@@ -36,6 +36,7 @@ enum {
 struct vdriver_frame {
     uint8_t *data;
     uint32_t bytes;
+    uint16_t gso_bytes; /* of a super-frame, else 0 */
 };
 
 /* Where a queue's parts are in guest memory, as the driver told the card. */
@@ -60,6 +61,8 @@ struct vdriver {
     struct vdriver_frame frame[VDRIVER_FRAMES_MAX];
     uint8_t *pending; /* given by frame_begin(), guarded at its end */
     uint32_t pending_bytes;
+    uint16_t pending_gso_bytes;
+    bool super; /* take super-frames; as of vdriver_power_on() */
 
     bool irq;
     uint32_t irq_edges, messages[MSIX_VECTORS];

@@ -24,10 +24,11 @@
 
 enum {
     ABI_VERSION = 1,
-    ABI_AREA_BYTES = 65536,      /* scratch of a card: frames in and out of it */
-    ABI_MESSAGE_BYTES = 262144,  /* longest tunnel message a client announces to take (BATCH) */
-    ABI_RING_FRAME_BYTES = 2048, /* net-rings.md §4: longest frame the rings carry */
-    ABI_PUMP_FRAMES = 256,       /* net-rings.md §4.3: frames into the card, one poll */
+    ABI_AREA_BYTES = 65552,        /* scratch of a card: frames in and out of it */
+    ABI_MESSAGE_BYTES = 262144,    /* longest tunnel message a client announces to take (BATCH) */
+    ABI_RING_FRAME_BYTES = 2048,   /* net-rings.md §4: longest frame that plain rings carry */
+    ABI_SUPER_FRAME_BYTES = 65550, /* l2-extensions.md §4: of rings for super-frames */
+    ABI_PUMP_FRAMES = 256,         /* net-rings.md §4.3: frames into the card, one poll */
     ABI_NAME_BYTES = 32,
     ABI_OPTION_UNSET = -1,
 };

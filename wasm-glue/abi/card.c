@@ -93,7 +93,7 @@ static bool make_room(void *context)
     return env_tx_full(context) != 0;
 }
 
-int32_t nic_attach(struct card *card, void *rings, uint32_t rings_bytes)
+static int32_t attach(struct card *card, void *rings, uint32_t rings_bytes, bool super)
 {
     struct ring tx, rx;
     int result = ring_open(&tx, rings, rings_bytes, RING_KIND_NET_TX, 0);
@@ -105,9 +105,10 @@ int32_t nic_attach(struct card *card, void *rings, uint32_t rings_bytes)
     card->backend = (struct backend){
         .tx = tx,
         .rx = rx,
-        .spare = card->area,
-        .spare_bytes = sizeof card->area,
-        .frame_max_bytes = ABI_RING_FRAME_BYTES,
+        .spare = nic_area(card),
+        .spare_bytes = ABI_AREA_BYTES,
+        .frame_max_bytes = super ? ABI_SUPER_FRAME_BYTES : ABI_RING_FRAME_BYTES,
+        .super = super,
         .waiting_max = BACKEND_UNBOUNDED,
         .make_room = make_room,
         .context = card,
@@ -115,8 +116,14 @@ int32_t nic_attach(struct card *card, void *rings, uint32_t rings_bytes)
     return 0;
 }
 
+int32_t nic_attach(struct card *card, void *rings, uint32_t rings_bytes)
+{
+    return attach(card, rings, rings_bytes, card->backend.super);
+}
+
 int32_t nic_open(struct card *card, uint32_t model, const uint8_t *mac, const int32_t *options,
-                 void *rings, uint32_t rings_bytes, uint32_t host, uint8_t *ram, uint32_t ram_bytes)
+                 void *rings, uint32_t rings_bytes, uint32_t host, uint8_t *ram, uint32_t ram_bytes,
+                 uint32_t super)
 {
     const struct card_model *found = model_at(model);
 
@@ -126,7 +133,7 @@ int32_t nic_open(struct card *card, uint32_t model, const uint8_t *mac, const in
     for (uint32_t i = 0; i < found->option_count; i++)
         card->options[i] = options[i];
     card->linear = (struct linear){.ram = ram, .ram_bytes = ram_bytes};
-    const int32_t result = nic_attach(card, rings, rings_bytes);
+    const int32_t result = attach(card, rings, rings_bytes, super != 0);
     if (result < 0)
         return result;
     const struct nic_host world = host_js(card, (enum abi_host)host);
@@ -184,11 +191,12 @@ uint32_t nic_poll(struct card *card)
 {
     const struct card_model *model = card->model;
     struct backend *backend = &card->backend;
+    const struct backend_card receiver = {card->nic, model->offer, model->offer_super};
     const uint64_t sent_before = backend->stats.tx_pushed_frames;
     uint32_t result = 0;
 
     model->poll(card->nic);
-    if (backend_deliver(backend, ABI_PUMP_FRAMES, model->offer, card->nic) > 0) {
+    if (backend_deliver(backend, ABI_PUMP_FRAMES, &receiver) > 0) {
         result |= ABI_POLL_TOOK;
         model->poll(card->nic);
     }
@@ -223,14 +231,12 @@ int32_t nic_link(struct card *card)
 
 uint8_t *nic_area(struct card *card)
 {
-    return card->area;
+    return card->record + BACKEND_PREFIX_BYTES;
 }
 
 int32_t nic_receive(struct card *card, uint32_t bytes)
 {
-    if (bytes > ABI_RING_FRAME_BYTES)
-        return RING_ERR_TOO_LARGE;
-    return ring_push(&card->backend.rx, card->area, bytes);
+    return backend_push(&card->backend, card->record, bytes);
 }
 
 void nic_limit_waiting(struct card *card, uint32_t frames)
@@ -240,7 +246,7 @@ void nic_limit_waiting(struct card *card, uint32_t frames)
 
 int32_t nic_take(struct card *card)
 {
-    return (int32_t)backend_take(&card->backend, card->area, sizeof card->area);
+    return (int32_t)backend_take(&card->backend, nic_area(card), ABI_AREA_BYTES);
 }
 
 const char *nic_stat_name(struct card *card, uint32_t stat)
@@ -267,9 +273,9 @@ const uint64_t *nic_stats(struct card *card)
 
 int32_t nic_queue(struct card *card, uint32_t bytes)
 {
-    if (card->model->queue == NULL || bytes > sizeof card->area)
+    if (card->model->queue == NULL || bytes > ABI_AREA_BYTES)
         return ABI_ERR_REFUSED;
-    return card->model->queue(card->nic, card->area, bytes);
+    return card->model->queue(card->nic, nic_area(card), bytes);
 }
 
 uint32_t nic_save(struct card *card, uint8_t *to, uint32_t capacity, const uint8_t *outgoing,

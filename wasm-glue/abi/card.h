@@ -56,6 +56,8 @@ struct card_model {
     void (*poll)(void *nic);
     bool (*work_pending)(void *nic);
     enum backend_offer (*offer)(void *nic, const uint8_t *frame, uint32_t bytes);
+    enum backend_offer (*offer_super)(void *nic, const uint8_t *frame, uint32_t bytes,
+                                      uint16_t gso_bytes);
     void (*set_link)(void *nic, bool up);
     bool (*link)(void *nic);
     bool (*irq_level)(void *nic);
@@ -80,8 +82,8 @@ struct card {
     struct nic_host host;
     struct linear linear;
     struct backend backend;
-    uint64_t stats[CARD_STATS_MAX]; /* a snapshot, made by nic_stats() */
-    uint8_t area[ABI_AREA_BYTES];
+    uint64_t stats[CARD_STATS_MAX];                        /* a snapshot, made by nic_stats() */
+    uint8_t record[BACKEND_PREFIX_BYTES + ABI_AREA_BYTES]; /* the area, and room before it */
 };
 
 #endif

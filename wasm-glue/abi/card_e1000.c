@@ -88,6 +88,13 @@ static enum backend_offer offer(void *nic, const uint8_t *frame, uint32_t bytes)
     return e1000_rx_offer(nic, frame, bytes) == E1000_ERR_NO_BUFFER ? BACKEND_HOLD : BACKEND_DONE;
 }
 
+static enum backend_offer offer_super(void *nic, const uint8_t *frame, uint32_t bytes,
+                                      uint16_t gso_bytes)
+{
+    return e1000_rx_offer_super(nic, frame, bytes, gso_bytes) == E1000_ERR_NO_BUFFER ? BACKEND_HOLD
+                                                                                     : BACKEND_DONE;
+}
+
 static void set_link(void *nic, bool up)
 {
     e1000_set_link(nic, up);
@@ -147,6 +154,7 @@ const struct card_model card_e1000 = {
     .poll = poll,
     .work_pending = work_pending,
     .offer = offer,
+    .offer_super = offer_super,
     .set_link = set_link,
     .link = link,
     .irq_level = irq_level,

@@ -108,14 +108,23 @@ static bool work_pending(void *nic)
     return virtio_net_work_pending(nic);
 }
 
-static enum backend_offer offer(void *nic, const uint8_t *frame, uint32_t bytes)
+/* §6.3, 1: what comes before the driver is ready waits; what meets a pulled cable is lost. */
+static enum backend_offer offered(const struct virtio_net *nic, int result)
 {
-    const int result = virtio_net_rx_offer(nic, frame, bytes);
-
-    /* §6.3, 1: what comes before the driver is ready waits; what meets a pulled cable is lost. */
     if (result == VIRTIO_NET_ERR_NOT_READY && virtio_net_link(nic))
         return BACKEND_HOLD;
     return result == VIRTIO_NET_ERR_NO_BUFFER ? BACKEND_HOLD : BACKEND_DONE;
+}
+
+static enum backend_offer offer(void *nic, const uint8_t *frame, uint32_t bytes)
+{
+    return offered(nic, virtio_net_rx_offer(nic, frame, bytes));
+}
+
+static enum backend_offer offer_super(void *nic, const uint8_t *frame, uint32_t bytes,
+                                      uint16_t gso_bytes)
+{
+    return offered(nic, virtio_net_rx_offer_super(nic, frame, bytes, gso_bytes));
 }
 
 static void set_link(void *nic, bool up)
@@ -178,6 +187,7 @@ const struct card_model card_virtio_net = {
     .poll = poll,
     .work_pending = work_pending,
     .offer = offer,
+    .offer_super = offer_super,
     .set_link = set_link,
     .link = link,
     .irq_level = irq_level,

@@ -40,15 +40,16 @@ int32_t nic_option_max(uint32_t model, uint32_t option);
 /**
  * Powers a card on in `memory`, nic_card_bytes(model) bytes of zeros, with NET_TX and NET_RX of
  * the AIPC buffer `rings`. `options` has one word for each option of the model: the position of
- * the choice, the number, or ABI_OPTION_UNSET. Returns 0, a ring_error or an abi_error.
+ * the choice, the number, or ABI_OPTION_UNSET. `super` other than 0: the rings are for
+ * super-frames (backend.h, Records). Returns 0, a ring_error or an abi_error.
  */
 ABI_EXPORT(nic_open)
 int32_t nic_open(struct card *card, uint32_t model, const uint8_t *mac, const int32_t *options,
-                 void *rings, uint32_t rings_bytes, uint32_t host, uint8_t *ram,
-                 uint32_t ram_bytes);
+                 void *rings, uint32_t rings_bytes, uint32_t host, uint8_t *ram, uint32_t ram_bytes,
+                 uint32_t super);
 
-/** Gives an open card other rings, and counters that start at 0. 0 or a ring_error: it keeps its
- *  own. Not inside a call of the card's. */
+/** Gives an open card other rings of the same kind, and counters that start at 0. 0 or a
+ * ring_error: it keeps its own. Not inside a call of the card's. */
 ABI_EXPORT(nic_attach)
 int32_t nic_attach(struct card *card, void *rings, uint32_t rings_bytes);
 

@@ -67,6 +67,13 @@ static void frame_end(void *context, uint32_t bytes)
     backend_frame_end(&card->backend, bytes);
 }
 
+static uint8_t *super_begin(void *context, uint32_t bytes, uint16_t gso_bytes)
+{
+    struct card *card = context;
+
+    return backend_super_begin(&card->backend, bytes, gso_bytes);
+}
+
 static uint64_t now_ns(void *context)
 {
     (void)context;
@@ -82,6 +89,7 @@ struct nic_host host_js(struct card *card, enum abi_host kind)
         .irq = irq,
         .frame_begin = frame_begin,
         .frame_end = frame_end,
+        .super_begin = card->backend.super ? super_begin : NULL,
         .now_ns = now_ns,
     };
 

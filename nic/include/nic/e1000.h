@@ -30,6 +30,7 @@ enum {
     E1000_QUEUE_FRAMES = 256,      /* §8.1: frames e1000_receive() keeps for the guest */
     E1000_FRAME_MIN_BYTES = 14,
     E1000_FRAME_MAX_BYTES = 16384, /* jumbo with RCTL.LPE; 1522 without */
+    E1000_SUPER_MAX_BYTES = 65550, /* spec/l2-extensions.md §4 */
 };
 
 enum e1000_error {
@@ -105,6 +106,15 @@ bool e1000_work_pending(const struct e1000 *nic);
  * e1000_receive() holds. Returns 0 once it is in guest memory, else an e1000_error.
  */
 int e1000_rx_offer(struct e1000 *nic, const uint8_t *frame, uint32_t bytes);
+
+/**
+ * As e1000_rx_offer(), for a TCP packet larger than a frame whose checksums mean nothing (spec/
+ * l2-extensions.md §6): the guest gets it as frames of gso_bytes payload each, under one
+ * interrupt; those that find no buffer wait in the card. FRAME_SIZE for anything but TCP and for
+ * more than E1000_QUEUE_FRAMES segments; NO_BUFFER: nothing was taken.
+ */
+int e1000_rx_offer_super(struct e1000 *nic, const uint8_t *frame, uint32_t bytes,
+                         uint16_t gso_bytes);
 
 /** Queues a copy of the frame for the next poll; no DMA. 0 or an e1000_error (§8.1). */
 int e1000_receive(struct e1000 *nic, const uint8_t *frame, uint32_t bytes);

@@ -53,8 +53,17 @@ struct nic_host {
      */
     uint8_t *(*frame_begin)(void *context, uint32_t bytes);
 
-    /** The frame given by the last frame_begin() is complete (Ethernet, no FCS). */
+    /** The frame given by the last frame_begin() or super_begin() is complete (Ethernet, no FCS).
+     */
     void (*frame_end)(void *context, uint32_t bytes);
+
+    /**
+     * Optional: as frame_begin(), for one TCP packet that the guest wants cut and the card passes
+     * on whole (spec/l2-extensions.md §6): gso_bytes of payload in each segment. It has no VLAN
+     * tag, its IP length covers all of it and is at most 65535, its checksums mean nothing. Without
+     * this hook the card cuts.
+     */
+    uint8_t *(*super_begin)(void *context, uint32_t bytes, uint16_t gso_bytes);
 
     /** Monotonic clock in nanoseconds. */
     uint64_t (*now_ns)(void *context);

@@ -71,4 +71,18 @@ void segment_edit(const struct tcp_segments *plan, uint8_t *frame, uint32_t inde
  */
 void tcp_segment_finish(const struct tcp_segments *plan, uint8_t *frame, uint32_t index);
 
+/** The same where the payload of segment `index` lies elsewhere; `headers` is header_bytes long. */
+void tcp_segment_headers(const struct tcp_segments *plan, uint8_t *headers, const uint8_t *payload,
+                         uint32_t index);
+
+/**
+ * Whether a packet planned by tcp_segments_plan() may travel uncut, as a super-frame (spec/
+ * l2-extensions.md §6): no VLAN tag, TCP right behind the IP header, an IP length of at most 65535,
+ * and more than one segment.
+ */
+bool tcp_segments_super(const struct tcp_segments *plan);
+
+/** Makes the IP length of a super-frame cover all of it; checksums are not touched. */
+void super_frame_length(const struct tcp_segments *plan, uint8_t *frame);
+
 #endif

@@ -117,10 +117,16 @@ int virtio_net_receive(struct virtio_net *nic, const uint8_t *frame, uint32_t by
 /**
  * A TCP packet larger than a frame, whose receiver may cut it into gso_bytes of payload each; its
  * checksums mean nothing (spec/l2-extensions.md §6). A guest that negotiated GUEST_TSO4/6 gets it
- * whole, any other one gets the frames. 0 or a virtio_net_error; FRAME_SIZE for anything but TCP.
+ * whole, any other one gets the frames. 0 or a virtio_net_error; FRAME_SIZE for anything but TCP
+ * and for more than 256 frames.
  */
 int virtio_net_receive_super(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes,
                              uint16_t gso_bytes);
+
+/** The same straight to the guest's buffers, as virtio_net_rx_offer(); of a cut one that has begun
+ *  the rest waits in the card. NO_BUFFER: nothing was taken. */
+int virtio_net_rx_offer_super(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes,
+                              uint16_t gso_bytes);
 
 /** Link state: configuration status bit, generation and interrupt (§2.4). */
 void virtio_net_set_link(struct virtio_net *nic, bool up);
