@@ -184,7 +184,10 @@ static void operate(void)
     case 10:
     case 11:
     case 12:
-        chain_post();
+        if ((operation & 0x70) == 0x70)
+            tso_post();
+        else
+            chain_post();
         break;
     case 13:
         card_guest_fill(&guest, take16(&guest));
