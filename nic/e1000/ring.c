@@ -8,6 +8,12 @@
  */
 enum { BASE_HIGH = 4, LENGTH = 8, HEAD = 16, TAIL = 24 };
 
+/* Inside the ring whatever the driver wrote; a division only for one that wrote nonsense. */
+static uint32_t index_in(uint32_t index, uint32_t count)
+{
+    return index < count ? index : index % count;
+}
+
 bool ring_view(const struct e1000 *nic, uint32_t base_register, struct desc_ring *ring)
 {
     const uint32_t bytes = reg_get(nic, base_register + LENGTH);
@@ -20,8 +26,8 @@ bool ring_view(const struct e1000 *nic, uint32_t base_register, struct desc_ring
     ring->slots = NULL;
     ring->base = base;
     ring->count = bytes / DESC_BYTES;
-    ring->head = reg_get(nic, base_register + HEAD) % ring->count;
-    ring->tail = reg_get(nic, base_register + TAIL) % ring->count;
+    ring->head = index_in(reg_get(nic, base_register + HEAD), ring->count);
+    ring->tail = index_in(reg_get(nic, base_register + TAIL), ring->count);
     return true;
 }
 

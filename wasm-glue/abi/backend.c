@@ -17,7 +17,9 @@ static uint32_t prefix_bytes(const struct backend *backend)
     return backend->super ? BACKEND_PREFIX_BYTES : 0;
 }
 
-static uint8_t *begin(struct backend *backend, uint32_t bytes, uint16_t gso_bytes)
+/* Out of line: a module has 64 KiB. */
+__attribute__((noinline)) static uint8_t *begin(struct backend *backend, uint32_t bytes,
+                                                uint16_t gso_bytes)
 {
     const uint32_t prefix = prefix_bytes(backend);
     int result = RING_ERR_TOO_LARGE;

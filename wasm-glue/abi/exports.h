@@ -48,8 +48,8 @@ int32_t nic_open(struct card *card, uint32_t model, const uint8_t *mac, const in
                  void *rings, uint32_t rings_bytes, uint32_t host, uint8_t *ram, uint32_t ram_bytes,
                  uint32_t super);
 
-/** Gives an open card other rings of the same kind, and counters that start at 0. 0 or a
- * ring_error: it keeps its own. Not inside a call of the card's. */
+/** Gives an open card other rings, of the same kind, and counters that start at 0. 0 or a
+ *  ring_error: it keeps its own. Not inside a call of the card's. */
 ABI_EXPORT(nic_attach)
 int32_t nic_attach(struct card *card, void *rings, uint32_t rings_bytes);
 

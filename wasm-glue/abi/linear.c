@@ -25,7 +25,9 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-struct linear_part linear_first(const struct linear *linear, uint64_t gpa, uint32_t bytes)
+/* Out of line: a module has 64 KiB, and in_low() sees to what is frequent. */
+__attribute__((noinline)) struct linear_part linear_first(const struct linear *linear, uint64_t gpa,
+                                                          uint32_t bytes)
 {
     const uint64_t low_end = min_u64(linear->ram_bytes, LINEAR_HOLE_FIRST);
     const uint64_t high_end = LINEAR_HOLE_END + (linear->ram_bytes - low_end);
@@ -72,7 +74,7 @@ bool linear_read(void *context, uint64_t gpa, void *to, uint32_t bytes)
         const struct linear_part part = linear_first(linear, gpa, bytes);
 
         if (part.kind == LINEAR_RAM) {
-            copy(at, linear->ram + part.offset, part.bytes);
+            memcpy(at, linear->ram + part.offset, part.bytes);
         } else {
             memset(at, part.kind == LINEAR_HOLE ? 0xff : 0, part.bytes);
             inside = false;
@@ -101,7 +103,7 @@ bool linear_write(void *context, uint64_t gpa, const void *from, uint32_t bytes)
         const struct linear_part part = linear_first(linear, gpa, bytes);
 
         if (part.kind == LINEAR_RAM)
-            copy(linear->ram + part.offset, at, part.bytes);
+            memcpy(linear->ram + part.offset, at, part.bytes);
         else
             inside = false;
         gpa += part.bytes;
