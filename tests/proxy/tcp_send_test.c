@@ -331,7 +331,7 @@ static void the_host_closes_first(void **state)
                "guest . 1+0 ack 102", "guest P. 1+50 ack 102", "+20ms", "nat . 102+0 ack 51",
                "host got 50", "host waiting", "guest F. 51+0 ack 102", "nat . 102+0 ack 52",
                "host closed", "metric tcp_conns_active 0", "guest F. 51+0 ack 102",
-               "nat . 102+0 ack 52", "+10s", "silence", "guest F. 51+0 ack 102", "nat R 102+0");
+               "nat . 102+0 ack 52", "+60s", "silence", "guest F. 51+0 ack 102", "nat R 102+0");
 }
 
 /* RFC 9293 §3.6 case 3: both close at once. */
@@ -340,7 +340,7 @@ static void both_close_at_once(void **state)
     (void)state;
     TCP_SCRIPT(OPEN, "remote closes", "nat F. 1+0 ack 1", "guest F. 1+0 ack 1", "host shut",
                "nat . 2+0 ack 2", "guest . 2+0 ack 2", "host closed", "metric tcp_conns_active 0",
-               "guest F. 1+0 ack 2", "nat . 2+0 ack 2", "+10s", "guest F. 1+0 ack 2", "nat R 2+0");
+               "guest F. 1+0 ack 2", "nat . 2+0 ack 2", "+60s", "guest F. 1+0 ack 2", "nat R 2+0");
 }
 
 /* The FIN rides on the last data when the remote's end is known in time. */
@@ -403,8 +403,8 @@ static void time_wait_is_bounded_in_time(void **state)
 {
     (void)state;
     TCP_SCRIPT(OPEN, "remote closes", "nat F. 1+0", "guest F. 1+0 ack 2", "nat . 2+0 ack 2",
-               "host closed", "metric tcp_conns_active 0", "+9s", "guest F. 1+0 ack 2",
-               "nat . 2+0 ack 2", "+9s", "guest F. 1+0 ack 2", "nat . 2+0 ack 2", "+10s",
+               "host closed", "metric tcp_conns_active 0", "+59s", "guest F. 1+0 ack 2",
+               "nat . 2+0 ack 2", "+59s", "guest F. 1+0 ack 2", "nat . 2+0 ack 2", "+60s",
                "guest F. 1+0 ack 2", "nat R 2+0");
 }
 

@@ -2,7 +2,8 @@
  * tcp.h - the terminating TCP between a guest (frames) and host sockets: what its files share.
  *
  * Source   RFC 9293 (TCP), 7323 (scale, timestamps), 2018, 2883 and 6675 (SACK), 6298 (RTO), 5681,
- * 6582 and 8985 §7 (loss recovery), 5961 (blind attacks); spec/l2-proxy.md §6.2, cited as §.
+ *          6582 and 8985 §7 (loss recovery), 5961 (blind attacks); spec/l2-proxy.md §6.2, cited as
+ *          §.
  *
  * Theory of operation
  *
@@ -81,7 +82,7 @@ enum {
     TCP_DATA_RETRIES = 12,
     TCP_PROBE_RETRIES = 12, /* zero-window probes without any answer */
     TCP_ACK_DELAY_US = 20000,
-    TCP_TIME_WAIT_US = 10000000,         /* 2 MSL for a path that is a tunnel, not the Internet */
+    TCP_TIME_WAIT_US = 60000000,         /* as Linux; a full table does not wait for it */
     TCP_KEEPALIVE_CLOSING_US = 60000000, /* a quiet guest is asked, once either side has closed */
     TCP_KEEPALIVE_INTERVAL_US = 30000000,
     TCP_KEEPALIVE_PROBES = 8,
