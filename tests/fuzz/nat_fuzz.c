@@ -9,6 +9,7 @@
 #include "nat_hostile.h"
 #include "policy/policy.h"
 #include "tests/support/world_frame.h"
+#include "tunnel/super.h"
 
 #include <errno.h>
 #include <string.h>
@@ -37,8 +38,11 @@ enum step {
     STEP_QUEUE,      /* room for `argument` more frames, 255: no end */
     STEP_HOST,       /* the host's mood: how calls end */
     STEP_FLUSH,
-    STEP_LIMIT,   /* the client takes frames of `length` bytes */
-    STEP_SEGMENT, /* of a TCP that knows its numbers: see step_segment() */
+    STEP_LIMIT,         /* the client takes frames of `length` bytes */
+    STEP_SEGMENT,       /* of a TCP that knows its numbers: see step_segment() */
+    STEP_SUPER_LIMIT,   /* the client takes super-frames of `length` bytes */
+    STEP_SUPER,         /* as STEP_IP_FRAME, as a super-frame */
+    STEP_SUPER_SEGMENT, /* as STEP_SEGMENT, as a super-frame */
     STEP_COUNT,
 };
 
@@ -132,14 +136,17 @@ static void batch_flush(struct story *story)
     story->batch_count = 0;
 }
 
-static void step_frame(struct story *story, const uint8_t *data, uint32_t bytes, bool right)
+static void step_frame(struct story *story, enum step how, const uint8_t *data, uint32_t bytes)
 {
     uint8_t *frame = exact_copy(data, bytes);
 
-    if (right)
+    if (how == STEP_IP_FRAME || how == STEP_SUPER)
         put_right(frame, bytes);
     story->batch[story->batch_count++] = frame;
-    nat_input(story->nat, frame, bytes, story->now_us);
+    if (how != STEP_SUPER && how != STEP_SUPER_SEGMENT)
+        nat_input(story->nat, frame, bytes, story->now_us);
+    else if (l2t_super_headers(frame, bytes) != 0) /* the session lets no other pass */
+        nat_input_super(story->nat, frame, bytes, story->now_us);
     if (story->batch_count == BATCH_MAX)
         batch_flush(story);
 }
@@ -174,7 +181,7 @@ static void flow_sees(void *context, const uint8_t *frame, uint32_t bytes)
  * body       flags, sequence off by (signed) × 64, acknowledgment likewise, bytes / 8; then the
  *            options behind their length, then the payload's beginning
  */
-static void step_segment(struct story *story, uint8_t argument, const uint8_t *body,
+static void step_segment(struct story *story, enum step how, uint8_t argument, const uint8_t *body,
                          uint32_t length)
 {
     static const uint16_t windows[] = {65535, 0, 1000, 65535};
@@ -218,7 +225,7 @@ static void step_segment(struct story *story, uint8_t argument, const uint8_t *b
     if (body[1] == 0)
         flow->seq +=
             segment.payload_bytes + ((body[0] & TCP_SYN) != 0) + ((body[0] & TCP_FIN) != 0);
-    step_frame(story, frame, world_frame_tcp(frame, 0, &segment), false);
+    step_frame(story, how, frame, world_frame_tcp(frame, 0, &segment));
 }
 
 static void step_event(struct story *story, uint32_t which, const uint8_t *data, uint32_t bytes)
@@ -254,8 +261,8 @@ static void step_limit(struct story *story, uint32_t frame_max_bytes)
 
 static bool step_has_body(enum step step)
 {
-    return step == STEP_RAW_FRAME || step == STEP_IP_FRAME || step == STEP_EVENT ||
-           step == STEP_DNS_ANSWER || step == STEP_SEGMENT;
+    return step != STEP_TIME && step != STEP_QUEUE && step != STEP_HOST && step != STEP_FLUSH &&
+           step != STEP_LIMIT && step != STEP_SUPER_LIMIT;
 }
 
 static void step(struct story *story, enum step step, uint8_t argument, uint32_t wanted,
@@ -264,7 +271,8 @@ static void step(struct story *story, enum step step, uint8_t argument, uint32_t
     switch (step) {
     case STEP_RAW_FRAME:
     case STEP_IP_FRAME:
-        step_frame(story, body, length, step == STEP_IP_FRAME);
+    case STEP_SUPER:
+        step_frame(story, step, body, length);
         break;
     case STEP_TIME:
         story->now_us += (uint64_t)argument << wanted % 20;
@@ -285,7 +293,12 @@ static void step(struct story *story, enum step step, uint8_t argument, uint32_t
         story->host.mood = argument;
         break;
     case STEP_SEGMENT:
-        step_segment(story, argument, body, length);
+    case STEP_SUPER_SEGMENT:
+        step_segment(story, step, argument, body, length);
+        break;
+    case STEP_SUPER_LIMIT:
+        story->host.super_max_bytes = wanted < L2T_SUPER_FRAME_MAX ? wanted : L2T_SUPER_FRAME_MAX;
+        nat_super_limit(story->nat, story->host.super_max_bytes);
         break;
     case STEP_LIMIT:
         step_limit(story, wanted);

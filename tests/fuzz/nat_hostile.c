@@ -2,6 +2,7 @@
 
 #include "must.h"
 #include "tests/support/world_frame.h"
+#include "tunnel/super.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -43,6 +44,41 @@ static void host_commit(void *context, uint32_t count, uint32_t last_bytes)
     }
     if (hostile->room != UINT32_MAX)
         hostile->room -= count;
+    hostile_clear(hostile);
+}
+
+static uint8_t *host_super_reserve(void *context, uint32_t bytes)
+{
+    struct hostile *hostile = context;
+
+    must(bytes >= ETH_HEADER_BYTES && bytes <= hostile->super_max_bytes);
+    hostile_clear(hostile);
+    if (hostile->room == 0)
+        return NULL;
+    hostile->reserved_count = 1;
+    hostile->reserved_bytes = bytes;
+    return hostile->reserved[0] = malloc(bytes);
+}
+
+/* A frame but for its length and the TCP checksum, which is put in here (l2-extensions.md §6). */
+static void host_super_commit(void *context, uint32_t bytes, uint16_t gso_bytes)
+{
+    struct hostile *hostile = context;
+
+    must(hostile->reserved_count <= 1 && bytes <= hostile->reserved_bytes);
+    if (bytes != 0) {
+        uint8_t *frame = hostile->reserved[0], *ip = frame + ETH_HEADER_BYTES;
+        const uint32_t ip_bytes = ip[0] >> 4 == 6 ? IPV6_HEADER_BYTES : IPV4_HEADER_BYTES;
+
+        must(hostile->reserved_count == 1 && gso_bytes != 0);
+        must(l2t_super_headers(frame, bytes) != 0);
+        world_seal_l4(ip, IP_PROTOCOL_TCP, ip + ip_bytes, bytes - ETH_HEADER_BYTES - ip_bytes);
+        must(world_frame_defect(frame, bytes, UINT16_MAX) == NULL);
+        if (hostile->seen != NULL)
+            hostile->seen(hostile->seen_context, frame, bytes);
+        if (hostile->room != UINT32_MAX)
+            hostile->room--;
+    }
     hostile_clear(hostile);
 }
 
@@ -121,6 +157,11 @@ static ssize_t host_tcp_peek(void *context, int number, uint32_t offset, const s
     if (at != offset)
         return (ssize_t)(at - offset);
     return socket->eof ? 0 : -EAGAIN;
+}
+
+static uint32_t host_tcp_unread(void *context, int number)
+{
+    return socket_of(context, number, true)->in_bytes;
 }
 
 static int host_tcp_consume(void *context, int number, uint32_t bytes)
@@ -254,6 +295,9 @@ struct nat_host hostile_host(struct hostile *hostile)
         .context = hostile,
         .frame_reserve = host_reserve,
         .frame_commit = host_commit,
+        .super_reserve = host_super_reserve,
+        .super_commit = host_super_commit,
+        .tcp_unread = host_tcp_unread,
         .tcp_connect = host_tcp_connect,
         .udp_connect = host_udp_connect,
         .ping_connect = host_udp_connect, /* the same, as far as the NAT can tell */

@@ -33,7 +33,7 @@ struct hostile {
     uint8_t *reserved[HOSTILE_RESERVED_MAX];
     uint32_t reserved_count, reserved_bytes;
     uint32_t room; /* frames the queue takes; UINT32_MAX: no end */
-    uint32_t frame_max_bytes, mtu;
+    uint32_t frame_max_bytes, super_max_bytes, mtu;
     uint32_t queries[256];
     uint8_t query_count;
     uint8_t mood;
