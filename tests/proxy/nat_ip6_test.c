@@ -46,6 +46,39 @@ static void a_solicitation_brings_prefix_and_name_server(void **state)
     world_expect_nothing(world);
 }
 
+static uint32_t advertised_mtu(struct nat_world *world)
+{
+    const struct ip6_got ra = ip6_next(world);
+
+    assert_int_equal(ra.payload[0], IP6_RA);
+    for (const uint8_t *at = ra.payload + 16; at < ra.payload + ra.bytes; at += at[1] * 8)
+        if (at[0] == 5) /* §4.6.4 */
+            return be32_get(at + 4);
+    return 0;
+}
+
+/* l2-extensions.md §1, §4: the LAN's MTU as far as the client goes; told again when it changes. */
+static void the_advertised_mtu_is_the_clients(void **state)
+{
+    struct nat_world *world = calloc(1, sizeof *world);
+
+    (void)state;
+    world_init(world);
+    world->config.ipv6 = true;
+    world->config.lan_mtu = 9000;
+    world_start_leased(world);
+    ip6_solicit_router(world);
+    assert_int_equal(advertised_mtu(world), 1500);
+    assert_int_equal(world_limit(world, 65550), 9000);
+    world_advance(world, 0);
+    assert_int_equal(advertised_mtu(world), 9000);
+    assert_int_equal(world_limit(world, 9014), 9000);
+    world_advance(world, 0);
+    world_expect_nothing(world);
+    world_close(world);
+    free(world);
+}
+
 /* §6.2.4: advertisements go out before the lifetime of the last one ends. */
 static void advertisements_are_repeated(void **state)
 {
@@ -217,6 +250,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IP6_TEST(a_solicitation_brings_prefix_and_name_server),
+        cmocka_unit_test(the_advertised_mtu_is_the_clients),
         IP6_TEST(advertisements_are_repeated),
         IP6_TEST(invalid_solicitations_are_discarded),
         IP6_TEST(the_gateway_is_found_under_both_addresses),

@@ -59,9 +59,13 @@ struct nat *nat_open(const struct nat_config *config, const struct nat_host *hos
 
 uint32_t nat_frame_limit(struct nat *nat, uint32_t frame_max_bytes)
 {
+    const uint32_t before = nat->mtu;
+
     nat->frame_max_bytes = frame_max_bytes;
     nat->mtu = mtu_for(nat->config->lan_mtu, frame_max_bytes);
     nat_tcp_fit(nat);
+    if (nat->mtu != before && nat->ra_due_us != UINT64_MAX) /* who was told is told again */
+        nat->ra_due_us = nat->now_us;
     return nat->mtu;
 }
 
