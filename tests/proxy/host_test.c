@@ -333,6 +333,23 @@ static void quiet_remotes_are_asked_if_wanted(void **state)
     }
 }
 
+/* guest-quirks.md §4 (libslirp): the scope of an IPv6 remote is zero, not what memory held. */
+static void libslirp_the_scope_of_a_remote_is_zero(void **state)
+{
+    struct world *world = *state;
+    const struct nat_endpoint remote = {.family = 6, .address = {[15] = 1}, .port = 9};
+    struct sockaddr_in6 peer;
+    socklen_t bytes = sizeof peer;
+    const int fd = world->ops.udp_connect(&world->client, COOKIE, &remote);
+
+    if (fd < 0) /* a host without IPv6 */
+        skip();
+    assert_int_equal(getpeername(fd, (struct sockaddr *)&peer, &bytes), 0);
+    assert_int_equal(peer.sin6_scope_id, 0);
+    assert_int_equal(peer.sin6_flowinfo, 0);
+    world->ops.close(&world->client, fd, false);
+}
+
 static void reuse_the_other_number(struct nat *nat, uint32_t cookie)
 {
     struct world *world = nat->reuse;
@@ -486,6 +503,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(refused_connection_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(writable_follows_a_full_socket, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reset_reaches_the_remote, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(libslirp_the_scope_of_a_remote_is_zero, set_up, tear_down),
         cmocka_unit_test_setup_teardown(quiet_remotes_are_asked_if_wanted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stale_events_do_not_reach_a_reused_number, set_up,
                                         tear_down),
