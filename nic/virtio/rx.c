@@ -82,10 +82,14 @@ static bool hold_one(struct virtio_net *nic)
 /* The same, after asking for a kick and looking again; at most a ring full in a poll (§4.1). */
 static bool hold_more(struct virtio_net *nic)
 {
-    if (nic->rx_left == 0)
+    struct vnet_queue *queue = &nic->queue[QUEUE_RX];
+
+    if (nic->rx_left == 0) {
+        queue->kicked |= vnet_queue_arm(nic, queue); /* the next poll looks, or a kick comes */
         return false;
+    }
     nic->rx_left--;
-    return hold_one(nic) || (vnet_queue_arm(nic, &nic->queue[QUEUE_RX]) && hold_one(nic));
+    return hold_one(nic) || (vnet_queue_arm(nic, queue) && hold_one(nic));
 }
 
 /* Mergeable buffers: as many of the oldest chains as the frame needs, or none at all. */
@@ -224,7 +228,7 @@ static int deliver(struct virtio_net *nic, const struct packet *packet)
         return VIRTIO_NET_ERR_QUEUE;
     if (result == VIRTIO_NET_ERR_FRAME_SIZE)
         nic->stats.rx_dropped_size++;
-    nic->rx_starved = result == VIRTIO_NET_ERR_NO_BUFFER && nic->rx_left > 0;
+    nic->rx_starved = result == VIRTIO_NET_ERR_NO_BUFFER;
     if (result != 0)
         return result;
     header_make(nic, packet, header);
@@ -440,6 +444,7 @@ int vnet_rx_offer(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes)
     const int refused = screen(nic, frame, bytes);
     if (refused != 0)
         return refused;
+    nic->rx_left = nic->queue[QUEUE_RX].size; /* those before it may have had their ring full */
     const int result = deliver(nic, &(struct packet){.head = frame, .head_bytes = bytes});
     vnet_queue_publish(nic, &nic->queue[QUEUE_RX]);
     return result;

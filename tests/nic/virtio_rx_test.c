@@ -401,6 +401,30 @@ static void a_refused_offer_does_not_hold_up_smaller_frames(void **state)
     assert_used(d, QUEUE_RX, 0, 0, 72);
 }
 
+/* The same when queued frames took a ring full of chains in the same call (§4.2). Found by the
+ * model. */
+static void a_ring_full_taken_asks_for_a_kick(void **state)
+{
+    struct vdriver *d = *state;
+    struct virtio_net_config config = d->config;
+
+    config.queue_size = 4;
+    vdriver_power_on(d, &config);
+    vdriver_start(d, vdriver_offered(d) & ~F_EVENT_IDX);
+    for (uint16_t i = 0; i < 4; i++)
+        vdriver_receive(d, i, 2000);
+    assert_int_equal(virtio_net_rx_offer(d->nic, vdriver_frame(60), 60), 0);
+    virtio_net_poll(d->nic, 8);
+    const uint8_t *flags = d->ram + d->ring[QUEUE_RX].used;
+    assert_int_equal(le16_get(flags), USED_NO_NOTIFY);
+    vdriver_receive(d, 0, 2000);
+    for (uint32_t i = 0; i < 4; i++)
+        assert_int_equal(virtio_net_receive(d->nic, vdriver_frame(60), 60), 0);
+    assert_int_equal(virtio_net_rx_offer(d->nic, vdriver_frame(60), 60), VIRTIO_NET_ERR_NO_BUFFER);
+    assert_int_equal(vdriver_used_idx(d, QUEUE_RX), 5);
+    assert_int_equal(le16_get(flags), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -428,6 +452,7 @@ int main(void)
         S(kicks_are_suppressed_while_buffers_last),
         S(too_few_buffers_ask_for_a_kick),
         S(a_refused_offer_does_not_hold_up_smaller_frames),
+        S(a_ring_full_taken_asks_for_a_kick),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
