@@ -130,7 +130,7 @@ void vmodel_start(struct vmodel *m, uint32_t mask)
     expected_clear(&m->out);
     expected_clear(&m->in);
     m->out_skips = m->in_skips = m->outside = 0;
-    m->trapped = m->hostile = false;
+    m->trapped = m->hostile = m->offer_waits = false;
     memset(&m->before, 0, sizeof m->before);
     m->must = *virtio_net_stats(d->nic);
     if (m->contract)
@@ -201,6 +201,7 @@ static void snapshot(struct vmodel *m)
 
     virtio_net_save(m->d->nic, blob, bytes);
     carry(m);
+    m->offer_waits = false; /* the host starts anew, too */
     vdriver_power_on(m->d, &config);
     if (virtio_net_load(m->d->nic, blob, bytes) != 0)
         vmodel_wrong(m, "the card refuses its own snapshot");

@@ -91,6 +91,7 @@ struct vmodel {
     bool racing;                   /* inside an access of the card to guest memory */
     bool slept_meanwhile;          /* so what the driver asks for changed during a poll */
     uint32_t kicks_owed;
+    bool offer_waits;               /* the host keeps a frame and offers it again after a kick */
     bool trapped;                   /* a set of receive buffers ended in a trap */
     struct virtio_net_stats before; /* of cards before the last restore */
     struct virtio_net_stats must;   /* what the counters must be at rest */

@@ -231,6 +231,7 @@ void vmodel_receive(struct vmodel *m, const struct step *step, bool offered)
     const uint64_t dropped = virtio_net_stats(m->d->nic)->rx_dropped_size;
 
     vmodel_expect(m, &m->in, flat, HEADER_PART + bytes);
+    m->offer_waits = false;
     vmodel_watch_begin(m, &before);
     const int result = offered ? virtio_net_rx_offer(m->d->nic, frame, bytes)
                                : virtio_net_receive(m->d->nic, frame, bytes);
@@ -242,6 +243,7 @@ void vmodel_receive(struct vmodel *m, const struct step *step, bool offered)
         return; /* lost ones are counted, in one way or another */
     }
     expected_unpush(&m->in);
+    m->offer_waits = offered && result == VIRTIO_NET_ERR_NO_BUFFER;
     if (result != wanted && result != VIRTIO_NET_ERR_NO_BUFFER)
         vmodel_wrong(m, "a frame was refused without reason");
 }

@@ -207,6 +207,11 @@ void ring_kick(struct vmodel *m, uint32_t queue)
                             ? (uint16_t)(now - event - 1) < (uint16_t)(now - ring->kicked_at)
                             : (le16_get(m->d->ram + m->d->ring[queue].used) & USED_NO_NOTIFY) == 0;
 
+    if (now != ring->kicked_at && queue == QUEUE_RX) {
+        if (m->offer_waits && !wanted)
+            vmodel_wrong(m, "a refused frame waits for buffers, and no kick is asked for");
+        m->offer_waits = false;
+    }
     if (now != ring->kicked_at && wanted) {
         if (m->racing)
             m->kicks_owed |= 1u << queue; /* the access arrives when the card is free again */
