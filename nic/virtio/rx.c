@@ -389,12 +389,19 @@ static int offer_cut(struct virtio_net *nic, const struct super *in)
     return 0;
 }
 
+/* False: older frames wait, too. */
+static bool offer_open(struct virtio_net *nic)
+{
+    vnet_rx_poll(nic);
+    nic->rx_left = nic->queue[QUEUE_RX].size; /* those before it may have had their ring full */
+    return nic->rx_queue.frames == 0;
+}
+
 int vnet_rx_offer_super(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes, uint16_t mss)
 {
     struct super in;
 
-    vnet_rx_poll(nic);
-    if (nic->rx_queue.frames > 0)
+    if (!offer_open(nic))
         return VIRTIO_NET_ERR_NO_BUFFER;
     const int refused = super_open(nic, &in, frame, bytes, mss);
     if (refused != 0)
@@ -438,13 +445,11 @@ void vnet_rx_poll(struct virtio_net *nic)
 
 int vnet_rx_offer(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes)
 {
-    vnet_rx_poll(nic);
-    if (nic->rx_queue.frames > 0)
+    if (!offer_open(nic))
         return VIRTIO_NET_ERR_NO_BUFFER;
     const int refused = screen(nic, frame, bytes);
     if (refused != 0)
         return refused;
-    nic->rx_left = nic->queue[QUEUE_RX].size; /* those before it may have had their ring full */
     const int result = deliver(nic, &(struct packet){.head = frame, .head_bytes = bytes});
     vnet_queue_publish(nic, &nic->queue[QUEUE_RX]);
     return result;
