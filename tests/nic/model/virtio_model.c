@@ -12,6 +12,7 @@ enum operation {
     OP_RECEIVE,
     OP_OFFER,
     OP_SUPER,
+    OP_OFFER_SUPER,
     OP_REFILL,
     OP_REFILL_SMALL,
     OP_POLL,
@@ -33,29 +34,18 @@ enum operation {
 };
 
 static const struct script_operation operations[OP_COUNT] = {
-    [OP_POWER] = {"POWER", 4},
-    [OP_RESET] = {"RESET", 2},
-    [OP_SEND] = {"SEND", 20},
-    [OP_SEND_SEGMENTS] = {"SEND_SEGMENTS", 6},
-    [OP_RECEIVE] = {"RECEIVE", 14},
-    [OP_OFFER] = {"OFFER", 12},
-    [OP_SUPER] = {"SUPER", 4},
-    [OP_REFILL] = {"REFILL", 12},
-    [OP_REFILL_SMALL] = {"REFILL_SMALL", 4},
-    [OP_POLL] = {"POLL", 16},
-    [OP_INTERRUPT] = {"INTERRUPT", 10},
-    [OP_REAP] = {"REAP", 3},
-    [OP_SLEEP] = {"SLEEP", 5},
-    [OP_BUSY] = {"BUSY", 3},
-    [OP_MASK] = {"MASK", 3},
-    [OP_SINK] = {"SINK", 5},
-    [OP_CONTROL] = {"CONTROL", 9},
-    [OP_LINK] = {"LINK", 2},
-    [OP_SNAPSHOT] = {"SNAPSHOT", 6},
-    [OP_ODD] = {"ODD", 3},
-    [OP_BAD_CHAIN] = {"BAD_CHAIN", 12},
-    [OP_BREAK] = {"BREAK", 2},
-    [OP_JUNK] = {"JUNK", 1},
+    [OP_POWER] = {"POWER", 4},      [OP_RESET] = {"RESET", 2},
+    [OP_SEND] = {"SEND", 20},       [OP_SEND_SEGMENTS] = {"SEND_SEGMENTS", 6},
+    [OP_RECEIVE] = {"RECEIVE", 14}, [OP_OFFER] = {"OFFER", 12},
+    [OP_SUPER] = {"SUPER", 4},      [OP_OFFER_SUPER] = {"OFFER_SUPER", 4},
+    [OP_REFILL] = {"REFILL", 12},   [OP_REFILL_SMALL] = {"REFILL_SMALL", 4},
+    [OP_POLL] = {"POLL", 16},       [OP_INTERRUPT] = {"INTERRUPT", 10},
+    [OP_REAP] = {"REAP", 3},        [OP_SLEEP] = {"SLEEP", 5},
+    [OP_BUSY] = {"BUSY", 3},        [OP_MASK] = {"MASK", 3},
+    [OP_SINK] = {"SINK", 5},        [OP_CONTROL] = {"CONTROL", 9},
+    [OP_LINK] = {"LINK", 2},        [OP_SNAPSHOT] = {"SNAPSHOT", 6},
+    [OP_ODD] = {"ODD", 3},          [OP_BAD_CHAIN] = {"BAD_CHAIN", 12},
+    [OP_BREAK] = {"BREAK", 2},      [OP_JUNK] = {"JUNK", 1},
     [OP_CHECK] = {"CHECK", 2},
 };
 
@@ -138,7 +128,8 @@ void vmodel_start(struct vmodel *m, uint32_t mask)
     memcpy(m->messages, d->messages, sizeof m->messages);
 }
 
-/* Another card: transport, profile, header mode, MTU, queue size, with messages or without. */
+/* Another card: transport, profile, header mode, MTU, queue size, with messages or without, with a
+ * host that takes super-frames or cuts. */
 static void power(struct vmodel *m, const struct step *step)
 {
     static const enum virtio_net_transport transports[] = {
@@ -158,6 +149,7 @@ static void power(struct vmodel *m, const struct step *step)
     m->legacy = way >= 2;
     m->msix = (step->a >> 10 & 1) != 0 && way != 3;
     m->d->legacy = m->legacy;
+    m->d->super = (step->a >> 11 & 1) != 0;
     vdriver_power_on(m->d, &config);
     m->link = true;
     m->generation = 0;
@@ -275,7 +267,8 @@ static void run_step(struct vmodel *m, const struct step *step)
         vmodel_receive(m, step, step->operation == OP_OFFER);
         break;
     case OP_SUPER:
-        vmodel_receive_super(m, step);
+    case OP_OFFER_SUPER:
+        vmodel_receive_super(m, step, step->operation == OP_OFFER_SUPER);
         break;
     case OP_SINK:
         m->d->sink_room = step->a % 5;

@@ -134,7 +134,7 @@ void vmodel_compare_out(struct vmodel *m);
 void vmodel_reap_tx(struct vmodel *m);
 /** `offered`: by virtio_net_rx_offer(). */
 void vmodel_receive(struct vmodel *m, const struct step *step, bool offered);
-void vmodel_receive_super(struct vmodel *m, const struct step *step);
+void vmodel_receive_super(struct vmodel *m, const struct step *step, bool offered);
 void vmodel_refill(struct vmodel *m, uint32_t count, bool small);
 void vmodel_reap_rx(struct vmodel *m);
 uint32_t vmodel_header_bytes(const struct vmodel *m, uint32_t first_bytes);

@@ -9,6 +9,8 @@ enum {
     JUMBO_MAX = 5000, /* what a ring of JUMBO_RING small buffers takes for sure */
     JUMBO_RING = 64,
     SMALL_MIN = 128,
+    SUPER_L4 = ETH_HEADER_BYTES + IPV4_HEADER_BYTES,
+    SUPER_HEADER = SUPER_L4 + TCP_HEADER_BYTES,
 };
 
 /* Mergeable buffers may be small; the others take an ordinary frame, most of them. */
@@ -248,13 +250,42 @@ void vmodel_receive(struct vmodel *m, const struct step *step, bool offered)
         vmodel_wrong(m, "a frame was refused without reason");
 }
 
-void vmodel_receive_super(struct vmodel *m, const struct step *step)
+/* What the guest must get for a super-frame: all of it, or its segments. Returns how many. */
+static uint32_t expect_super(struct vmodel *m, const uint8_t *packet, uint32_t bytes, uint32_t mss)
 {
-    uint8_t packet[FRAME_MAX], flat[HEADER_PART + FRAME_MAX];
+    const uint32_t frames = (bytes - SUPER_HEADER + mss - 1) / mss;
+    uint8_t flat[HEADER_PART + FRAME_MAX] = {
+        HEADER_NEEDS_CSUM, HEADER_GSO_TCPV4,    SUPER_HEADER, 0,
+        (uint8_t)mss,      (uint8_t)(mss >> 8), SUPER_L4,     0,
+        TCP_CHECKSUM_AT};
+    uint8_t *frame = flat + HEADER_PART;
+
+    if (frames > 1 && vmodel_has(m, F_GUEST_TSO4) && vmodel_has(m, F_GUEST_CSUM)) {
+        memcpy(frame, packet, bytes);
+        be16_put(frame + SUPER_L4 + TCP_CHECKSUM_AT,
+                 checksum_fold(checksum_pseudo_ipv4(packet + 26, packet + 30, IP_PROTOCOL_TCP,
+                                                    (uint16_t)(bytes - SUPER_L4))));
+        vmodel_expect(m, &m->in, flat, HEADER_PART + bytes);
+        return 1;
+    }
+    memset(flat, 0, HEADER_PART);
+    flat[0] = vmodel_has(m, F_GUEST_CSUM) ? HEADER_DATA_VALID : 0;
+    for (uint32_t i = 0; i < frames; i++) {
+        const uint32_t part = vmodel_segment(packet, bytes, mss, i, frame);
+
+        vmodel_expect(m, &m->in, flat, HEADER_PART + part);
+    }
+    return frames;
+}
+
+void vmodel_receive_super(struct vmodel *m, const struct step *step, bool offered)
+{
+    uint8_t packet[FRAME_MAX];
     const uint32_t limit = m->ring[QUEUE_RX].size >= JUMBO_RING ? JUMBO_MAX - 100 : 1400;
     const uint32_t bytes = vdriver_tcp(packet, 1 + step->a % limit);
-    const uint32_t mss = 100 + step->b % 1361;
-    const uint32_t frames = (bytes - 54 + mss - 1) / mss;
+    const uint16_t mss = (uint16_t)(100 + step->b % 1361);
+    const uint64_t dropped = virtio_net_stats(m->d->nic)->rx_dropped_size;
+    struct watched before;
 
     memcpy(packet, m->mac, ETH_ADDRESS_BYTES);
     for (uint32_t i = 6; i < 12; i++)
@@ -262,34 +293,21 @@ void vmodel_receive_super(struct vmodel *m, const struct step *step)
     const bool wanted = m->link && vmodel_accepts(m, packet, bytes);
     if (m->in.count > 80)
         return; /* the card's own queue is finite */
-    if ((virtio_net_receive_super(m->d->nic, packet, bytes, (uint16_t)mss) == 0) != wanted)
-        vmodel_wrong(m, "a super-frame was taken or refused without reason");
-    if (!wanted)
-        return;
-    memset(flat, 0, HEADER_PART);
-    if (frames > 1 && vmodel_has(m, F_GUEST_TSO4) && vmodel_has(m, F_GUEST_CSUM)) {
-        const uint8_t header[HEADER_PART] = {HEADER_NEEDS_CSUM,
-                                             HEADER_GSO_TCPV4,
-                                             54,
-                                             0,
-                                             (uint8_t)mss,
-                                             (uint8_t)(mss >> 8),
-                                             34,
-                                             0,
-                                             16};
-
-        memcpy(flat, header, sizeof header);
-        memcpy(flat + HEADER_PART, packet, bytes);
-        be16_put(flat + HEADER_PART + 34 + TCP_CHECKSUM_AT,
-                 checksum_fold(checksum_pseudo_ipv4(packet + 26, packet + 30, IP_PROTOCOL_TCP,
-                                                    (uint16_t)(bytes - 34))));
-        vmodel_expect(m, &m->in, flat, HEADER_PART + bytes);
+    const uint32_t frames = expect_super(m, packet, bytes, mss);
+    m->offer_waits = false;
+    vmodel_watch_begin(m, &before);
+    const int result = offered ? virtio_net_rx_offer_super(m->d->nic, packet, bytes, mss)
+                               : virtio_net_receive_super(m->d->nic, packet, bytes, mss);
+    vmodel_watch_end(m, &before);
+    m->in_skips += (uint32_t)(virtio_net_stats(m->d->nic)->rx_dropped_size - dropped);
+    if (result == 0 || (offered && result == VIRTIO_NET_ERR_FRAME_SIZE)) {
+        if (!wanted)
+            vmodel_wrong(m, "a super-frame came in that the filter or the link forbids");
         return;
     }
-    flat[0] = vmodel_has(m, F_GUEST_CSUM) ? HEADER_DATA_VALID : 0;
-    for (uint32_t i = 0; i < frames; i++) {
-        const uint32_t part = vmodel_segment(packet, bytes, mss, i, flat + HEADER_PART);
-
-        vmodel_expect(m, &m->in, flat, HEADER_PART + part);
-    }
+    m->offer_waits = offered && result == VIRTIO_NET_ERR_NO_BUFFER;
+    if (wanted && !m->offer_waits)
+        vmodel_wrong(m, "a super-frame was refused without reason");
+    for (uint32_t i = 0; i < frames; i++)
+        expected_unpush(&m->in);
 }

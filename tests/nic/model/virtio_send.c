@@ -63,6 +63,22 @@ static void complete(struct vmodel *m, uint8_t *header, uint8_t *frame, uint32_t
     be16_put(frame + start + offset, sum != 0 ? sum : 0xffff);
 }
 
+/* With the gso size in front, 0 for an ordinary frame. */
+static uint32_t out_record(uint8_t *record, uint32_t gso_bytes, const uint8_t *frame,
+                           uint32_t bytes)
+{
+    le16_put(record, (uint16_t)gso_bytes);
+    memcpy(record + 2, frame, bytes);
+    return 2 + bytes;
+}
+
+static void expect_out(struct vmodel *m, uint32_t gso_bytes, const uint8_t *frame, uint32_t bytes)
+{
+    uint8_t record[2 + FLAT_MAX];
+
+    vmodel_expect(m, &m->out, record, out_record(record, gso_bytes, frame, bytes));
+}
+
 static void post(struct vmodel *m, struct chain *chain)
 {
     chain_post(m, QUEUE_TX, chain);
@@ -91,7 +107,7 @@ void vmodel_send(struct vmodel *m, const struct step *step)
         complete(m, packet, frame, bytes);
     add_pieces(m, chain, packet, header_bytes + bytes, alone ? header_bytes : 0, pieces);
     if (m->link)
-        vmodel_expect(m, &m->out, frame, bytes);
+        expect_out(m, 0, frame, bytes);
     post(m, chain);
 }
 
@@ -149,9 +165,10 @@ void vmodel_send_segments(struct vmodel *m, const struct step *step)
     const uint32_t bytes = vdriver_tcp(packet + header_bytes, payload);
     for (uint32_t i = 0; i < 12; i++)
         packet[header_bytes + i] = (uint8_t)vmodel_random(m, 256);
-    for (uint32_t i = 0; m->link && i * mss < payload; i++)
-        vmodel_expect(m, &m->out, frame,
-                      vmodel_segment(packet + header_bytes, bytes, mss, i, frame));
+    if (m->link && m->d->super && payload > mss) /* uncut, if there is anything to cut */
+        expect_out(m, mss, packet + header_bytes, bytes);
+    for (uint32_t i = 0; m->link && (!m->d->super || payload <= mss) && i * mss < payload; i++)
+        expect_out(m, 0, frame, vmodel_segment(packet + header_bytes, bytes, mss, i, frame));
     add_pieces(m, chain, packet, header_bytes + bytes, 0, pieces);
     post(m, chain);
 }
@@ -160,10 +177,16 @@ void vmodel_send_segments(struct vmodel *m, const struct step *step)
 void vmodel_compare_out(struct vmodel *m)
 {
     for (uint32_t i = 0; i < m->d->frames && m->wrong == NULL && !m->hostile; i++) {
-        const struct vdriver_frame *have = &m->d->frame[i];
+        const struct vdriver_frame *frame = &m->d->frame[i];
+        uint8_t have[2 + FLAT_MAX];
 
+        if (frame->bytes > FLAT_MAX) {
+            vmodel_wrong(m, "a frame longer than any that was sent");
+            break;
+        }
+        const uint32_t bytes = out_record(have, frame->gso_bytes, frame->data, frame->bytes);
         while (m->out.count > 0 && m->out_skips > 0 &&
-               !expected_is(expected_at(&m->out, 0), have->data, have->bytes)) {
+               !expected_is(expected_at(&m->out, 0), have, bytes)) {
             expected_pop(&m->out);
             m->out_skips--;
         }
@@ -171,7 +194,7 @@ void vmodel_compare_out(struct vmodel *m)
             vmodel_wrong(m, "a frame nobody sent");
             break;
         }
-        if (!expected_is(expected_at(&m->out, 0), have->data, have->bytes))
+        if (!expected_is(expected_at(&m->out, 0), have, bytes))
             vmodel_wrong(m, "a frame is not the next one that was sent");
         m->must.tx_frames++;
         m->counts->frames_out++;
