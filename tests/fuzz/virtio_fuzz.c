@@ -242,7 +242,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     guest.frame_max_bytes = 65535 + 22;
     guest.mmio_write = mmio_write;
     const uint8_t choice = take8(&guest);
-    guest.mapped = (choice & 3) == 3;
     if ((choice & 0x10) == 0)
         host.message = NULL;
     if ((choice & 0x20) == 0)
