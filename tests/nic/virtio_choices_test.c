@@ -10,7 +10,7 @@ static void features_without_what_they_depend_on(void **state)
     struct vdriver *d = *state;
     static uint8_t frame[2000];
     const uint8_t header[12] = {HEADER_NEEDS_CSUM, HEADER_GSO_TCPV4, 54, 0, 100, 0, 34, 0, 16};
-    const uint32_t bytes = vdriver_tcp(frame, 1000);
+    const uint32_t bytes = tcp_frame(frame, 1000);
 
     vdriver_start(d, F_VERSION_1 | F_HOST_TSO4 | F_GUEST_TSO4 | F_CTRL_RX | F_MRG_RXBUF);
     vdriver_send(d, 0, header, 12, frame, bytes);
@@ -105,7 +105,7 @@ static void udp_checksums_are_never_partial(void **state)
 {
     struct vdriver *d = *state;
     static uint8_t frame[400];
-    const uint32_t bytes = vdriver_tcp(frame, 300);
+    const uint32_t bytes = tcp_frame(frame, 300);
 
     frame[ETH_HEADER_BYTES + IPV4_PROTOCOL_AT] = IP_PROTOCOL_UDP;
     assert_int_equal(virtio_net_receive_super(d->nic, frame, bytes, 100),

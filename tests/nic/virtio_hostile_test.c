@@ -266,7 +266,7 @@ static void reset_purges_everything(void **state)
     struct vdriver *d = *state;
     static uint8_t frame[4000];
     const uint8_t header[12] = {HEADER_NEEDS_CSUM, HEADER_GSO_TCPV4, 54, 0, 0xe8, 3, 34, 0, 16};
-    const uint32_t bytes = vdriver_tcp(frame, 3000);
+    const uint32_t bytes = tcp_frame(frame, 3000);
 
     d->sink_room = 1;
     vdriver_send(d, 0, header, 12, frame, bytes);

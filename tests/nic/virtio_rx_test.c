@@ -228,7 +228,7 @@ static void checksum_good_is_marked(void **state)
 {
     struct vdriver *d = *state;
     uint8_t frame[300];
-    const uint32_t bytes = vdriver_tcp(frame, 100);
+    const uint32_t bytes = tcp_frame(frame, 100);
 
     vdriver_receive(d, 0, 2000);
     vdriver_receive(d, 1, 2000);
@@ -244,7 +244,7 @@ static void super_frame_whole(void **state)
 {
     struct vdriver *d = *state;
     static uint8_t frame[8000];
-    const uint32_t bytes = vdriver_tcp(frame, 7000);
+    const uint32_t bytes = tcp_frame(frame, 7000);
 
     for (uint16_t i = 0; i < 4; i++)
         vdriver_receive(d, i, 2048);
@@ -263,7 +263,7 @@ static void super_frame_is_cut(void **state)
 {
     struct vdriver *d = *state;
     static uint8_t frame[8000];
-    const uint32_t bytes = vdriver_tcp(frame, 4000);
+    const uint32_t bytes = tcp_frame(frame, 4000);
 
     vdriver_start(d, vdriver_offered(d) & ~(F_EVENT_IDX | F_GUEST_TSO4));
     for (uint16_t i = 0; i < 4; i++)
@@ -285,7 +285,7 @@ static void an_offered_super_frame(void **state)
 {
     struct vdriver *d = *state;
     static uint8_t frame[8000];
-    const uint32_t bytes = vdriver_tcp(frame, 7000);
+    const uint32_t bytes = tcp_frame(frame, 7000);
     uint8_t back[8000];
 
     vdriver_receive(d, 0, 2048);
@@ -311,7 +311,7 @@ static void an_offered_super_frame_is_cut(void **state)
 {
     struct vdriver *d = *state;
     static uint8_t frame[8000];
-    const uint32_t bytes = vdriver_tcp(frame, 4000);
+    const uint32_t bytes = tcp_frame(frame, 4000);
     uint8_t back[4000];
 
     vdriver_start(d, vdriver_offered(d) & ~(F_EVENT_IDX | F_GUEST_TSO4));

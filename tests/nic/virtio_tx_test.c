@@ -163,7 +163,7 @@ static void needs_csum_is_completed(void **state)
     const uint8_t header[12] = {HEADER_NEEDS_CSUM, 0, 0, 0, 0, 0, 34, 0, 16, 0};
     uint8_t want[300];
     uint8_t frame[300];
-    const uint32_t bytes = vdriver_tcp(want, 101);
+    const uint32_t bytes = tcp_frame(want, 101);
     struct l4_view view;
 
     memcpy(frame, want, bytes);
@@ -214,7 +214,7 @@ static void tso_is_cut(void **state)
 {
     struct vdriver *d = *state;
     static uint8_t frame[6000];
-    const uint32_t bytes = vdriver_tcp(frame, 5000);
+    const uint32_t bytes = tcp_frame(frame, 5000);
     uint8_t back[5000];
 
     vdriver_send(d, 0, tso_header, 12, frame, bytes);
@@ -233,7 +233,7 @@ static void tso_resumes(void **state)
 {
     struct vdriver *d = *state;
     static uint8_t frame[6000];
-    const uint32_t bytes = vdriver_tcp(frame, 4500);
+    const uint32_t bytes = tcp_frame(frame, 4500);
 
     d->sink_room = 2;
     vdriver_send(d, 0, tso_header, 12, frame, bytes);
@@ -254,7 +254,7 @@ static void tso_that_makes_no_sense(void **state)
 {
     struct vdriver *d = *state;
     static uint8_t frame[3000];
-    const uint32_t bytes = vdriver_tcp(frame, 2500);
+    const uint32_t bytes = tcp_frame(frame, 2500);
     uint8_t header[12];
 
     memcpy(header, tso_header, 12);
@@ -281,7 +281,7 @@ static void tso_leaves_whole(void **state)
 {
     struct vdriver *d = *state;
     static uint8_t frame[70000];
-    uint32_t bytes = vdriver_tcp(frame, 65535 - 40);
+    uint32_t bytes = tcp_frame(frame, 65535 - 40);
 
     d->super = true;
     vdriver_power_on(d, &d->config);
@@ -295,9 +295,9 @@ static void tso_leaves_whole(void **state)
     assert_int_equal(be16_get(d->frame[0].data + ETH_HEADER_BYTES + IPV4_TOTAL_LENGTH_AT), 65535);
     assert_memory_equal(d->frame[0].data + 34, frame + 34, bytes - 34);
     assert_used(d, QUEUE_TX, 0, 0, 0);
-    bytes = vdriver_tcp(frame, 65535 - 39); /* an IP length of 65536 */
+    bytes = tcp_frame(frame, 65535 - 39); /* an IP length of 65536 */
     vdriver_send(d, 2, tso_header, 12, frame, bytes);
-    bytes = vdriver_tcp(frame, 1000); /* one segment */
+    bytes = tcp_frame(frame, 1000); /* one segment */
     vdriver_send(d, 4, tso_header, 12, frame, bytes);
     assert_int_equal(virtio_net_poll(d->nic, 8), 2);
     assert_int_equal(d->frames, 1 + 66 + 1);
@@ -312,7 +312,7 @@ static void a_super_frame_waits_for_the_sink(void **state)
 {
     struct vdriver *d = *state;
     static uint8_t frame[6000];
-    const uint32_t bytes = vdriver_tcp(frame, 5000);
+    const uint32_t bytes = tcp_frame(frame, 5000);
 
     d->super = true;
     vdriver_power_on(d, &d->config);

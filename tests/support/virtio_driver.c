@@ -395,36 +395,6 @@ const uint8_t *vdriver_frame(uint32_t bytes)
     return frame;
 }
 
-uint32_t vdriver_tcp(uint8_t *frame, uint32_t payload)
-{
-    const uint32_t l4 = ETH_HEADER_BYTES + IPV4_HEADER_BYTES;
-    const uint32_t bytes = l4 + TCP_HEADER_BYTES + payload;
-    uint8_t *ip = frame + ETH_HEADER_BYTES;
-    uint8_t *tcp = frame + l4;
-
-    memset(frame, 0, l4 + TCP_HEADER_BYTES);
-    memcpy(frame, vdriver_frame(14), 12);
-    be16_put(frame + ETH_TYPE_AT, ETH_TYPE_IPV4);
-    ip[0] = 0x45;
-    be16_put(ip + IPV4_TOTAL_LENGTH_AT, (uint16_t)(bytes - ETH_HEADER_BYTES));
-    be16_put(ip + IPV4_ID_AT, 0x1234);
-    ip[IPV4_TTL_AT] = 64;
-    ip[IPV4_PROTOCOL_AT] = IP_PROTOCOL_TCP;
-    be32_put(ip + IPV4_SOURCE_AT, 0x0a000202);
-    be32_put(ip + IPV4_DESTINATION_AT, 0x0a00020f);
-    be16_put(ip + IPV4_CHECKSUM_AT, checksum_finish(checksum_add(0, ip, IPV4_HEADER_BYTES)));
-    be16_put(tcp + TCP_DESTINATION_AT, 80);
-    be32_put(tcp + TCP_SEQUENCE_AT, 0xfffffc00); /* wraps soon */
-    tcp[TCP_DATA_OFFSET_AT] = 0x50;
-    tcp[TCP_FLAGS_AT] = TCP_ACK | TCP_PSH | TCP_FIN;
-    for (uint32_t i = 0; i < payload; i++)
-        tcp[TCP_HEADER_BYTES + i] = (uint8_t)(i * 13 + 5);
-    const uint32_t pseudo = checksum_pseudo_ipv4(ip + IPV4_SOURCE_AT, ip + IPV4_DESTINATION_AT,
-                                                 IP_PROTOCOL_TCP, (uint16_t)(bytes - l4));
-    be16_put(tcp + TCP_CHECKSUM_AT, checksum_finish(checksum_add(pseudo, tcp, bytes - l4)));
-    return bytes;
-}
-
 void vdriver_frames_clear(struct vdriver *d)
 {
     for (uint32_t i = 0; i < d->frames; i++)

@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "nic/virtio/internal.h"
+#include "tcp_frame.h"
 
 enum {
     VDRIVER_RAM_BYTES = 8 * 1024 * 1024,
@@ -126,8 +127,6 @@ const uint8_t *vdriver_rx(const struct vdriver *d, uint16_t head);
 
 /** A frame to the card's address with a recognisable payload; the block is static. */
 const uint8_t *vdriver_frame(uint32_t bytes);
-/** An IPv4 TCP packet of `payload` bytes with right checksums; returns its bytes. */
-uint32_t vdriver_tcp(uint8_t *frame, uint32_t payload);
 void vdriver_frames_clear(struct vdriver *d);
 uint32_t vdriver_hex(uint8_t *to, const char *text);
 void vdriver_assert_hex(const uint8_t *have, const char *text);

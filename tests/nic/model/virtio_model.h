@@ -127,9 +127,6 @@ void vmodel_watch(struct vdriver *d, bool write, uint64_t gpa, uint32_t bytes);
 /* virtio_send.c and virtio_receive.c */
 void vmodel_send(struct vmodel *m, const struct step *step);
 void vmodel_send_segments(struct vmodel *m, const struct step *step);
-/** Frame `index` of a packet of vdriver_tcp() cut at `mss`. Returns its bytes. */
-uint32_t vmodel_segment(const uint8_t *packet, uint32_t bytes, uint32_t mss, uint32_t index,
-                        uint8_t *frame);
 void vmodel_compare_out(struct vmodel *m);
 void vmodel_reap_tx(struct vmodel *m);
 /** `offered`: by virtio_net_rx_offer(). */

@@ -9,8 +9,6 @@ enum {
     JUMBO_MAX = 5000, /* what a ring of JUMBO_RING small buffers takes for sure */
     JUMBO_RING = 64,
     SMALL_MIN = 128,
-    SUPER_L4 = ETH_HEADER_BYTES + IPV4_HEADER_BYTES,
-    SUPER_HEADER = SUPER_L4 + TCP_HEADER_BYTES,
 };
 
 /* Mergeable buffers may be small; the others take an ordinary frame, most of them. */
@@ -180,7 +178,7 @@ static uint32_t make_frame(struct vmodel *m, const struct step *step, uint8_t *h
 
     memset(header, 0, HEADER_PART);
     if (kind == 3) {
-        bytes = vdriver_tcp(frame, step->b % 1400);
+        bytes = tcp_frame(frame, step->b % 1400);
         header[0] = vmodel_has(m, F_GUEST_CSUM) ? HEADER_DATA_VALID : 0;
     } else {
         for (uint32_t i = 12; i < bytes; i++)
@@ -253,25 +251,25 @@ void vmodel_receive(struct vmodel *m, const struct step *step, bool offered)
 /* What the guest must get for a super-frame: all of it, or its segments. Returns how many. */
 static uint32_t expect_super(struct vmodel *m, const uint8_t *packet, uint32_t bytes, uint32_t mss)
 {
-    const uint32_t frames = (bytes - SUPER_HEADER + mss - 1) / mss;
+    const uint32_t frames = (bytes - TCP_FRAME_HEADER_BYTES + mss - 1) / mss;
     uint8_t flat[HEADER_PART + FRAME_MAX] = {
-        HEADER_NEEDS_CSUM, HEADER_GSO_TCPV4,    SUPER_HEADER, 0,
-        (uint8_t)mss,      (uint8_t)(mss >> 8), SUPER_L4,     0,
+        HEADER_NEEDS_CSUM, HEADER_GSO_TCPV4,    TCP_FRAME_HEADER_BYTES, 0,
+        (uint8_t)mss,      (uint8_t)(mss >> 8), TCP_FRAME_L4_AT,        0,
         TCP_CHECKSUM_AT};
     uint8_t *frame = flat + HEADER_PART;
 
     if (frames > 1 && vmodel_has(m, F_GUEST_TSO4) && vmodel_has(m, F_GUEST_CSUM)) {
         memcpy(frame, packet, bytes);
-        be16_put(frame + SUPER_L4 + TCP_CHECKSUM_AT,
+        be16_put(frame + TCP_FRAME_L4_AT + TCP_CHECKSUM_AT,
                  checksum_fold(checksum_pseudo_ipv4(packet + 26, packet + 30, IP_PROTOCOL_TCP,
-                                                    (uint16_t)(bytes - SUPER_L4))));
+                                                    (uint16_t)(bytes - TCP_FRAME_L4_AT))));
         vmodel_expect(m, &m->in, flat, HEADER_PART + bytes);
         return 1;
     }
     memset(flat, 0, HEADER_PART);
     flat[0] = vmodel_has(m, F_GUEST_CSUM) ? HEADER_DATA_VALID : 0;
     for (uint32_t i = 0; i < frames; i++) {
-        const uint32_t part = vmodel_segment(packet, bytes, mss, i, frame);
+        const uint32_t part = tcp_frame_segment(packet, bytes, mss, i, frame);
 
         vmodel_expect(m, &m->in, flat, HEADER_PART + part);
     }
@@ -282,7 +280,7 @@ void vmodel_receive_super(struct vmodel *m, const struct step *step, bool offere
 {
     uint8_t packet[FRAME_MAX];
     const uint32_t limit = m->ring[QUEUE_RX].size >= JUMBO_RING ? JUMBO_MAX - 100 : 1400;
-    const uint32_t bytes = vdriver_tcp(packet, 1 + step->a % limit);
+    const uint32_t bytes = tcp_frame(packet, 1 + step->a % limit);
     const uint16_t mss = (uint16_t)(100 + step->b % 1361);
     const uint64_t dropped = virtio_net_stats(m->d->nic)->rx_dropped_size;
     struct watched before;

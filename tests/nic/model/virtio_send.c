@@ -3,10 +3,7 @@
 
 #include <string.h>
 
-enum {
-    FLAT_MAX = HEADER_LONG_BYTES + 12100,
-    TCP_FRAME_HEADER = ETH_HEADER_BYTES + IPV4_HEADER_BYTES + TCP_HEADER_BYTES,
-};
+enum { FLAT_MAX = HEADER_LONG_BYTES + 12100 };
 
 /* §6.1, written down a second time. */
 uint32_t vmodel_header_bytes(const struct vmodel *m, uint32_t first_bytes)
@@ -111,33 +108,6 @@ void vmodel_send(struct vmodel *m, const struct step *step)
     post(m, chain);
 }
 
-uint32_t vmodel_segment(const uint8_t *packet, uint32_t bytes, uint32_t mss, uint32_t index,
-                        uint8_t *frame)
-{
-    const uint32_t from = index * mss;
-    const uint32_t payload = bytes - TCP_FRAME_HEADER;
-    const uint32_t part = payload - from < mss ? payload - from : mss;
-    uint8_t *ip = frame + ETH_HEADER_BYTES;
-    uint8_t *tcp = ip + IPV4_HEADER_BYTES;
-    const uint32_t l4_bytes = TCP_HEADER_BYTES + part;
-
-    memcpy(frame, packet, TCP_FRAME_HEADER);
-    memcpy(tcp + TCP_HEADER_BYTES, packet + TCP_FRAME_HEADER + from, part);
-    be16_put(ip + IPV4_TOTAL_LENGTH_AT, (uint16_t)(IPV4_HEADER_BYTES + l4_bytes));
-    be16_put(ip + IPV4_ID_AT, (uint16_t)(be16_get(ip + IPV4_ID_AT) + index));
-    be16_put(ip + IPV4_CHECKSUM_AT, 0);
-    be16_put(ip + IPV4_CHECKSUM_AT, checksum_finish(checksum_add(0, ip, IPV4_HEADER_BYTES)));
-    be32_put(tcp + TCP_SEQUENCE_AT, be32_get(tcp + TCP_SEQUENCE_AT) + from);
-    if (from + part < payload)
-        tcp[TCP_FLAGS_AT] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
-    be16_put(tcp + TCP_CHECKSUM_AT, 0);
-    const uint32_t pseudo = checksum_pseudo_ipv4(ip + IPV4_SOURCE_AT, ip + IPV4_DESTINATION_AT,
-                                                 IP_PROTOCOL_TCP, (uint16_t)l4_bytes);
-    const uint16_t sum = checksum_finish(checksum_add(pseudo, tcp, l4_bytes));
-    be16_put(tcp + TCP_CHECKSUM_AT, sum != 0 ? sum : 0xffff); /* choices.md */
-    return TCP_FRAME_HEADER + part;
-}
-
 void vmodel_send_segments(struct vmodel *m, const struct step *step)
 {
     const uint32_t payload = 1 + step->a % 12000;
@@ -145,7 +115,7 @@ void vmodel_send_segments(struct vmodel *m, const struct step *step)
     const uint32_t pieces = 1 + step->b % 6;
     uint8_t packet[FLAT_MAX] = {HEADER_NEEDS_CSUM,
                                 HEADER_GSO_TCPV4,
-                                TCP_FRAME_HEADER,
+                                TCP_FRAME_HEADER_BYTES,
                                 0,
                                 (uint8_t)mss,
                                 (uint8_t)(mss >> 8),
@@ -162,13 +132,13 @@ void vmodel_send_segments(struct vmodel *m, const struct step *step)
     if (chain == NULL)
         return;
     const uint32_t header_bytes = vmodel_header_bytes(m, 0);
-    const uint32_t bytes = vdriver_tcp(packet + header_bytes, payload);
+    const uint32_t bytes = tcp_frame(packet + header_bytes, payload);
     for (uint32_t i = 0; i < 12; i++)
         packet[header_bytes + i] = (uint8_t)vmodel_random(m, 256);
     if (m->link && m->d->super && payload > mss) /* uncut, if there is anything to cut */
         expect_out(m, mss, packet + header_bytes, bytes);
     for (uint32_t i = 0; m->link && (!m->d->super || payload <= mss) && i * mss < payload; i++)
-        expect_out(m, 0, frame, vmodel_segment(packet + header_bytes, bytes, mss, i, frame));
+        expect_out(m, 0, frame, tcp_frame_segment(packet + header_bytes, bytes, mss, i, frame));
     add_pieces(m, chain, packet, header_bytes + bytes, 0, pieces);
     post(m, chain);
 }
