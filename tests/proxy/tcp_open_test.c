@@ -148,6 +148,45 @@ static void unreachable_becomes_icmp_and_rst(void **state)
     TCP_SCRIPT("guest S 0+0", refuses_net, "unreachable 0", "nat R. 0+0 abs 0 ack 1", "silence");
 }
 
+/* RFC 792: no way to the host or network is told by ICMP, then by RST; whether connect() says so at
+ * once or later. */
+static void an_unreachable_host_becomes_icmp_and_rst(void **state)
+{
+    static const struct {
+        int error;
+        uint8_t code;
+    } cases[] = {{ENETUNREACH, 0}, {EHOSTUNREACH, 1}};
+    const struct world_segment syn = {.guest_port = 49152,
+                                      .remote_port = 80,
+                                      .remote = {93, 184, 216, 34},
+                                      .seq = 0x01020304,
+                                      .flags = TCP_SYN,
+                                      .window = 65535};
+
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof cases[0]; i++) {
+        const bool at_once = i % 2 == 0;
+        const int error = cases[i / 2].error;
+        struct nat_world world;
+
+        tcp_world_open(&world, 0x10000000, NULL);
+        world.connect_result = at_once ? -error : 0;
+        world_send_tcp(&world, &syn);
+        if (!at_once)
+            world_socket_fails(&world, &world.sockets[0], error);
+        const struct world_packet icmp = world_next_ipv4(&world);
+
+        assert_int_equal(icmp.protocol, IP_PROTOCOL_ICMP);
+        assert_int_equal(icmp.payload[0], 3);
+        assert_int_equal(icmp.payload[1], cases[i / 2].code);
+        assert_int_equal(be32_get(icmp.payload + 8 + 20 + 4), syn.seq);
+        assert_next_tcp(&world, "0050 c000 00000000 01020305 5014 0000 a98f 0000");
+        assert_int_equal(world.metrics.tcp_connect_fail_total, 1);
+        assert_int_equal(world.metrics.tcp_conns_active, 0);
+        world_close(&world);
+    }
+}
+
 /* §2.2 AERO_L2_TCP_CONNECT_TIMEOUT_MS: silent, then RST. */
 static void a_time_out_becomes_rst(void **state)
 {
@@ -288,6 +327,7 @@ int main(void)
         cmocka_unit_test(without_an_mss_segments_are_536),
         cmocka_unit_test(an_absurd_mss_is_clamped),
         cmocka_unit_test(a_refusal_becomes_rst),
+        cmocka_unit_test(an_unreachable_host_becomes_icmp_and_rst),
         cmocka_unit_test(unreachable_becomes_icmp_and_rst),
         cmocka_unit_test(a_time_out_becomes_rst),
         cmocka_unit_test(a_segment_of_no_flow_is_reset),

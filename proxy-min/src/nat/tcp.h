@@ -82,9 +82,10 @@ enum {
     TCP_DATA_RETRIES = 12,
     TCP_PROBE_RETRIES = 12, /* zero-window probes without any answer */
     TCP_ACK_DELAY_US = 20000,
-    TCP_TIME_WAIT_US = 60000000,         /* as Linux; a full table does not wait for it */
-    TCP_KEEPALIVE_CLOSING_US = 60000000, /* a quiet guest is asked, once either side has closed */
-    TCP_KEEPALIVE_INTERVAL_US = 30000000,
+    TCP_TIME_WAIT_US = 60000000,          /* as Linux; a full table does not wait for it */
+    TCP_KEEPALIVE_CLOSING_US = 60000000,  /* a quiet guest is asked, once either side has closed */
+    TCP_KEEPALIVE_INTERVAL_US = 30000000, /* between probes, at most */
+    TCP_KEEPALIVE_PARTS = 20,             /* ... and this part of the configured quiet */
     TCP_KEEPALIVE_PROBES = 8,
     TCP_ANSWER_INTERVAL_US = 50000, /* between answers to unacceptable empty segments */
     TCP_CHALLENGES_PER_S = 100,     /* RFC 5961 §7, per session */
@@ -370,6 +371,8 @@ uint32_t tcp_host_window(struct nat_tcp *tcp, struct tcp_flow *flow);
 void tcp_host_flush(struct nat_tcp *tcp);
 /** Ends the flow if both halves are done. Returns true if it did. */
 bool tcp_host_finish(struct nat_tcp *tcp, struct tcp_flow *flow);
+/** connect() failed with that errno: ICMP to the guest where that tells more, then abort. */
+void tcp_host_unreached(struct nat_tcp *tcp, struct tcp_flow *flow, int error);
 /** RST to the guest, reset to the host, free. */
 void tcp_host_abort(struct nat_tcp *tcp, struct tcp_flow *flow);
 

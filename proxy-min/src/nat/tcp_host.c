@@ -307,27 +307,32 @@ static void connected(struct nat_tcp *tcp, struct tcp_flow *flow)
     flow->syn_ack_due = true;
 }
 
-static void failed(struct nat_tcp *tcp, struct tcp_flow *flow)
+void tcp_host_unreached(struct nat_tcp *tcp, struct tcp_flow *flow, int error)
 {
     struct nat *nat = tcp->nat;
 
-    if (flow->state == TCP_CONNECTING) {
-        const int error =
-            flow->socket >= 0 ? nat->host.error(nat->host.context, flow->socket) : ECONNREFUSED;
+    nat_count(&nat->metrics->tcp_connect_fail_total);
+    if (error == ENETUNREACH || error == EHOSTUNREACH) {
+        uint8_t quoted[8]; /* ports and sequence number of the SYN */
 
-        nat_count(&nat->metrics->tcp_connect_fail_total);
-        if (error == ENETUNREACH || error == EHOSTUNREACH) {
-            uint8_t quoted[8]; /* ports and sequence number of the SYN */
-
-            be16_put(quoted + TCP_SOURCE_AT, flow->key.guest.port);
-            be16_put(quoted + TCP_DESTINATION_AT, flow->key.remote.port);
-            be32_put(quoted + TCP_SEQUENCE_AT, flow->rcv_nxt - 1);
-            nat_icmp_unreachable(nat,
-                                 error == ENETUNREACH ? NAT_UNREACHABLE_NET : NAT_UNREACHABLE_HOST,
-                                 &flow->key, IP_PROTOCOL_TCP, quoted);
-        }
+        be16_put(quoted + TCP_SOURCE_AT, flow->key.guest.port);
+        be16_put(quoted + TCP_DESTINATION_AT, flow->key.remote.port);
+        be32_put(quoted + TCP_SEQUENCE_AT, flow->rcv_nxt - 1);
+        nat_icmp_unreachable(nat, error == ENETUNREACH ? NAT_UNREACHABLE_NET : NAT_UNREACHABLE_HOST,
+                             &flow->key, IP_PROTOCOL_TCP, quoted);
     }
     tcp_host_abort(tcp, flow);
+}
+
+static void failed(struct nat_tcp *tcp, struct tcp_flow *flow)
+{
+    const struct nat_host *host = &tcp->nat->host;
+
+    if (flow->state != TCP_CONNECTING)
+        tcp_host_abort(tcp, flow);
+    else
+        tcp_host_unreached(
+            tcp, flow, flow->socket >= 0 ? host->error(host->context, flow->socket) : ECONNREFUSED);
 }
 
 static void writable(struct nat_tcp *tcp, struct tcp_flow *flow)

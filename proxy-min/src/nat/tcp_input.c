@@ -110,8 +110,7 @@ static void listen_input(struct nat_tcp *tcp, const struct tcp_segment *segment)
     const int socket =
         nat->host.tcp_connect(nat->host.context, tcp_flow_cookie(tcp, flow), &actual);
     if (socket < 0) {
-        nat_count(&nat->metrics->tcp_connect_fail_total);
-        tcp_host_abort(tcp, flow);
+        tcp_host_unreached(tcp, flow, -socket);
         return;
     }
     flow->socket = socket;

@@ -218,6 +218,15 @@ void tcp_timer_idle(struct nat_tcp *tcp, struct tcp_flow *flow)
     tcp_timer_set(tcp, flow, TCP_TIMER_IDLE, idle_us != 0 ? tcp->nat->now_us + idle_us : 0);
 }
 
+static uint64_t probe_interval_us(const struct nat_tcp *tcp)
+{
+    const uint64_t part_us =
+        (uint64_t)tcp->nat->config->tcp_keepalive_ms * 1000 / TCP_KEEPALIVE_PARTS;
+
+    return part_us == 0 || part_us > TCP_KEEPALIVE_INTERVAL_US ? TCP_KEEPALIVE_INTERVAL_US
+                                                               : part_us;
+}
+
 /* RFC 1122 §4.2.3.6: keepalives, so that a guest that went away does not hold its slot. Time is
  * counted from the last segment heard; the timer need not move for each. */
 static bool idle_timer(struct nat_tcp *tcp, struct tcp_flow *flow)
@@ -240,7 +249,7 @@ static bool idle_timer(struct nat_tcp *tcp, struct tcp_flow *flow)
      * has forgotten the connection: only the kernel's queue is still draining. */
     if (flow->snd_una == flow->snd_nxt && !(flow->guest_fin_done && flow->fin_acked))
         flow->keepalive_due = true;
-    tcp_timer_set(tcp, flow, TCP_TIMER_IDLE, tcp->nat->now_us + TCP_KEEPALIVE_INTERVAL_US);
+    tcp_timer_set(tcp, flow, TCP_TIMER_IDLE, tcp->nat->now_us + probe_interval_us(tcp));
     tcp_flow_ready(tcp, flow);
     return true;
 }
