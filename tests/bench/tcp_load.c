@@ -1,21 +1,25 @@
 /*
  * tcp_load.c - both ends of a TCP transfer, checked byte by byte.
  *
- *   tcp_load serve                   prints "port N", serves until its input ends
- *   tcp_load down|up HOST PORT BYTES [FLOWS]
+ *   tcp_load serve [ADDRESS]         prints "port N", serves until its input ends
+ *   tcp_load down|up|half HOST PORT BYTES [FLOWS [sha256]]
  *                                    prints one JSON line: seconds, bytes, ok, worst stall, and
  *                                    when half of it was through (of the first flow)
  *   tcp_load idle HOST PORT FLOWS    opens them, prints "open N", holds them until its input ends
- *   tcp_load half HOST PORT BYTES    sends, shuts down, and only then receives the bytes back
  *
- * A client opens with 16 bytes: 'd' or 'u' or 'h', 7 bytes of nothing, BYTES big-endian. The
- * stream is a pseudo-random block repeated with an odd period, so a lost, doubled or moved byte
- * shows. The receiver compares all of it and answers an upload with "ok".
+ * "half" sends, shuts down, and only then receives the bytes back.
+ *
+ * A client opens with 16 bytes: 'd' or 'u' or 'h', 's' for sha256, 6 bytes of nothing, BYTES
+ * big-endian. The stream is a pseudo-random block repeated with an odd period, so a lost, doubled
+ * or moved byte shows; the receiver compares all of it. An upload is answered with "ok". With
+ * sha256 each end also hashes what it sent or received, and the server says its digest last.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/tcp.h>
+#include <openssl/evp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -28,7 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PERIOD = 1000003, CHUNK = 262144, HEAD_BYTES = 16 };
+enum { PERIOD = 1000003, CHUNK = 262144, HEAD_BYTES = 16, DIGEST_BYTES = 32 };
 
 static uint8_t block[PERIOD + CHUNK];
 static double half_at_s; /* when half of the stream was sent or received */
@@ -63,82 +67,153 @@ static void note_half(uint64_t at, uint64_t bytes)
         half_at_s = now_s();
 }
 
-static bool send_stream(int fd, uint64_t bytes, double *stall_s)
+struct stream {
+    int fd;
+    uint64_t bytes;
+    EVP_MD_CTX *sent, *received; /* NULL: nobody wants a digest */
+    double stall_s;              /* the longest wait for a single call */
+};
+
+static void hash(EVP_MD_CTX *context, const void *data, size_t bytes)
 {
-    for (uint64_t at = 0; at < bytes;) {
-        const uint64_t left = bytes - at;
+    if (context != NULL)
+        EVP_DigestUpdate(context, data, bytes);
+}
+
+static void want_digests(struct stream *stream)
+{
+    stream->sent = EVP_MD_CTX_new();
+    stream->received = EVP_MD_CTX_new();
+    if (stream->sent == NULL || stream->received == NULL ||
+        EVP_DigestInit_ex(stream->sent, EVP_sha256(), NULL) != 1 ||
+        EVP_DigestInit_ex(stream->received, EVP_sha256(), NULL) != 1)
+        exit(1);
+}
+
+static bool send_all(int fd, const void *data, size_t bytes)
+{
+    return send(fd, data, bytes, MSG_NOSIGNAL) == (ssize_t)bytes; /* few bytes, all at once */
+}
+
+static void note_stall(struct stream *stream, double since_s)
+{
+    const double stall_s = now_s() - since_s;
+
+    if (stall_s > stream->stall_s)
+        stream->stall_s = stall_s;
+}
+
+static bool send_stream(struct stream *stream)
+{
+    for (uint64_t at = 0; at < stream->bytes;) {
+        const uint64_t left = stream->bytes - at;
+        const uint8_t *data = block + at % PERIOD;
         const double before_s = now_s();
-        const ssize_t done =
-            send(fd, block + at % PERIOD, left < CHUNK ? left : CHUNK, MSG_NOSIGNAL);
+        const ssize_t done = send(stream->fd, data, left < CHUNK ? left : CHUNK, MSG_NOSIGNAL);
 
         if (done <= 0)
             return false;
+        hash(stream->sent, data, (size_t)done);
         at += (uint64_t)done;
-        note_half(at, bytes);
-        if (now_s() - before_s > *stall_s)
-            *stall_s = now_s() - before_s;
+        note_half(at, stream->bytes);
+        note_stall(stream, before_s);
     }
     return true;
 }
 
-/* Receives exactly `bytes`, all right; then, if `to_end`, the end of the stream. */
-static bool receive_stream(int fd, uint64_t bytes, bool to_end, double *stall_s)
+/* Receives exactly the stream's bytes, all right. */
+static bool receive_stream(struct stream *stream)
 {
     static uint8_t data[CHUNK];
-    uint64_t at = 0;
 
-    for (;;) {
-        const uint64_t left = bytes - at;
+    for (uint64_t at = 0; at < stream->bytes;) {
+        const uint64_t left = stream->bytes - at;
         const double before_s = now_s();
+        const ssize_t got = recv(stream->fd, data, left < CHUNK ? left : CHUNK, 0);
 
-        if (left == 0 && !to_end)
-            return true;
-        const ssize_t got = recv(fd, data, left == 0 ? 1 : left < CHUNK ? left : CHUNK, 0);
-        if (got <= 0)
-            return got == 0 && left == 0;
-        if (left == 0 || memcmp(data, block + at % PERIOD, (size_t)got) != 0)
+        if (got <= 0 || memcmp(data, block + at % PERIOD, (size_t)got) != 0)
             return false;
+        hash(stream->received, data, (size_t)got);
         at += (uint64_t)got;
-        note_half(at, bytes);
-        if (now_s() - before_s > *stall_s)
-            *stall_s = now_s() - before_s;
+        note_half(at, stream->bytes);
+        note_stall(stream, before_s);
     }
+    return true;
+}
+
+static bool receive_end(int fd)
+{
+    uint8_t byte;
+
+    return recv(fd, &byte, 1, 0) == 0;
+}
+
+/* The server's last word: a digest of what it sent or received. */
+static bool say_digest(int fd, EVP_MD_CTX *context)
+{
+    uint8_t digest[DIGEST_BYTES];
+
+    return context == NULL ||
+           (EVP_DigestFinal_ex(context, digest, NULL) == 1 && send_all(fd, digest, sizeof digest));
+}
+
+static bool hear_digest(int fd, EVP_MD_CTX *context)
+{
+    uint8_t ours[DIGEST_BYTES], theirs[DIGEST_BYTES];
+
+    return context == NULL || (EVP_DigestFinal_ex(context, ours, NULL) == 1 &&
+                               recv(fd, theirs, sizeof theirs, MSG_WAITALL) == DIGEST_BYTES &&
+                               memcmp(ours, theirs, sizeof ours) == 0);
 }
 
 static void serve_one(int fd)
 {
+    struct stream stream = {.fd = fd};
     uint8_t head[HEAD_BYTES];
-    double stall_s = 0;
-    uint64_t bytes = 0;
-    bool ok = false;
 
     if (recv(fd, head, sizeof head, MSG_WAITALL) != HEAD_BYTES)
         return;
     for (int i = 8; i < HEAD_BYTES; i++)
-        bytes = bytes << 8 | head[i];
+        stream.bytes = stream.bytes << 8 | head[i];
+    if (head[1] == 's')
+        want_digests(&stream);
     if (head[0] == 'd') {
-        send_stream(fd, bytes, &stall_s);
+        if (send_stream(&stream))
+            say_digest(fd, stream.sent);
         return;
     }
-    ok = receive_stream(fd, bytes, true, &stall_s);
-    if (head[0] == 'h' && ok)
-        send_stream(fd, bytes, &stall_s);
-    else
-        send(fd, ok ? "ok" : "no", 2, MSG_NOSIGNAL);
+    const bool ok = receive_stream(&stream) && receive_end(fd);
+    if (head[0] == 'u')
+        send_all(fd, ok ? "ok" : "no", 2);
+    if (ok && (head[0] == 'u' || send_stream(&stream)))
+        say_digest(fd, stream.received);
 }
 
-static int serve(void)
+static struct addrinfo *find_address(const char *host, const char *port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t address_bytes = sizeof address;
-    const int listener = socket(AF_INET, SOCK_STREAM, 0);
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+                                   .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
+    struct addrinfo *found = NULL;
+
+    if (getaddrinfo(host, port, &hints, &found) != 0) {
+        fprintf(stderr, "tcp_load: %s port %s is no address\n", host, port);
+        exit(2);
+    }
+    return found;
+}
+
+static int serve(const char *host)
+{
+    const struct addrinfo *address = find_address(host, "0");
+    struct sockaddr_in6 bound; /* the port is where sockaddr_in has it, too */
+    socklen_t bound_bytes = sizeof bound;
+    const int listener = socket(address->ai_family, SOCK_STREAM, 0);
     struct pollfd polls[2] = {{.fd = 0, .events = POLLIN}, {.fd = listener, .events = POLLIN}};
 
-    if (bind(listener, (struct sockaddr *)&address, sizeof address) != 0 ||
-        listen(listener, 512) != 0 ||
-        getsockname(listener, (struct sockaddr *)&address, &address_bytes) != 0)
+    if (bind(listener, address->ai_addr, address->ai_addrlen) != 0 || listen(listener, 1024) != 0 ||
+        getsockname(listener, (struct sockaddr *)&bound, &bound_bytes) != 0)
         return 1;
-    printf("port %u\n", ntohs(address.sin_port));
+    printf("port %u\n", ntohs(bound.sin6_port));
     fflush(stdout);
     signal(SIGCHLD, SIG_IGN);
     for (;;) {
@@ -156,23 +231,21 @@ static int serve(void)
     }
 }
 
-static int connect_to(const char *host, const char *port)
+static int connect_to(const struct addrinfo *address)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port))};
-    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    const int fd = socket(address->ai_family, SOCK_STREAM, 0);
 
     /* Linux's own, whatever this machine prefers; without the right to choose, so be it. */
     setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5);
-    inet_pton(AF_INET, host, &address.sin_addr);
-    return fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0 ? fd : -1;
+    return fd >= 0 && connect(fd, address->ai_addr, address->ai_addrlen) == 0 ? fd : -1;
 }
 
-static int hold_idle(const char *host, const char *port, int flows)
+static int hold_idle(const struct addrinfo *address, int flows)
 {
     int open = 0;
     char byte;
 
-    while (open < flows && connect_to(host, port) >= 0)
+    while (open < flows && connect_to(address) >= 0)
         open++;
     printf("open %d\n", open);
     fflush(stdout);
@@ -181,51 +254,71 @@ static int hold_idle(const char *host, const char *port, int flows)
     return open == flows ? 0 : 1;
 }
 
-static bool transfer(char kind, const char *host, const char *port, uint64_t bytes, double *stall_s)
+struct job {
+    char kind;
+    bool sha256;
+    uint64_t bytes;
+    const struct addrinfo *address;
+};
+
+static bool transfer(const struct job *job, double *stall_s)
 {
-    uint8_t head[HEAD_BYTES] = {(uint8_t)kind};
+    uint8_t head[HEAD_BYTES] = {(uint8_t)job->kind, job->sha256 ? 's' : 0};
+    struct stream stream = {.fd = connect_to(job->address), .bytes = job->bytes};
     char answer[2];
-    const int fd = connect_to(host, port);
+    bool ok;
 
     for (int i = 0; i < 8; i++)
-        head[15 - i] = (uint8_t)(bytes >> (8 * i));
-    if (fd < 0 || send(fd, head, sizeof head, MSG_NOSIGNAL) != HEAD_BYTES)
+        head[15 - i] = (uint8_t)(job->bytes >> (8 * i));
+    if (stream.fd < 0 || !send_all(stream.fd, head, sizeof head))
         return false;
-    if (kind == 'd')
-        return receive_stream(fd, bytes, true, stall_s);
-    if (!send_stream(fd, bytes, stall_s) || shutdown(fd, SHUT_WR) != 0)
-        return false;
-    if (kind == 'h')
-        return receive_stream(fd, bytes, true, stall_s);
-    return recv(fd, answer, 2, MSG_WAITALL) == 2 && memcmp(answer, "ok", 2) == 0;
+    if (job->sha256)
+        want_digests(&stream);
+    if (job->kind == 'd') {
+        ok = receive_stream(&stream) && hear_digest(stream.fd, stream.received);
+    } else {
+        ok = send_stream(&stream) && shutdown(stream.fd, SHUT_WR) == 0;
+        if (job->kind == 'h')
+            ok = ok && receive_stream(&stream);
+        else
+            ok = ok && recv(stream.fd, answer, 2, MSG_WAITALL) == 2 && memcmp(answer, "ok", 2) == 0;
+        ok = ok && hear_digest(stream.fd, stream.sent);
+    }
+    ok = ok && receive_end(stream.fd);
+    *stall_s = stream.stall_s;
+    return ok;
 }
 
 int main(int argc, char **argv)
 {
     fill_block();
-    if (argc == 2 && strcmp(argv[1], "serve") == 0)
-        return serve();
+    if (argc >= 2 && strcmp(argv[1], "serve") == 0)
+        return serve(argc > 2 ? argv[2] : "127.0.0.1");
     if (argc < 5) {
-        fprintf(stderr, "usage: tcp_load serve | down|up|half|idle HOST PORT BYTES [FLOWS]\n");
+        fprintf(stderr, "usage: tcp_load serve [ADDRESS] |"
+                        " down|up|half|idle HOST PORT BYTES [FLOWS [sha256]]\n");
         return 2;
     }
+    const struct job job = {.kind = argv[1][0],
+                            .sha256 = argc > 6 && strcmp(argv[6], "sha256") == 0,
+                            .bytes = strtoull(argv[4], NULL, 10),
+                            .address = find_address(argv[2], argv[3])};
     if (strcmp(argv[1], "idle") == 0)
-        return hold_idle(argv[2], argv[3], atoi(argv[4]));
-    const uint64_t bytes = strtoull(argv[4], NULL, 10);
+        return hold_idle(job.address, atoi(argv[4]));
     const int flows = argc > 5 ? atoi(argv[5]) : 1;
     const double start_s = now_s();
     double stall_s = 0;
-    bool ok = true;
 
     for (int i = 1; i < flows; i++) {
         if (fork() == 0)
-            _exit(transfer(argv[1][0], argv[2], argv[3], bytes, &stall_s) ? 0 : 1);
+            _exit(transfer(&job, &stall_s) ? 0 : 1);
     }
-    ok = transfer(argv[1][0], argv[2], argv[3], bytes, &stall_s);
+    bool ok = transfer(&job, &stall_s);
     for (int status; wait(&status) > 0;)
         ok = ok && status == 0;
-    printf("{\"seconds\":%.6f,\"half_s\":%.6f,\"bytes\":%llu,\"ok\":%s,\"stall_s\":%.3f}\n",
-           now_s() - start_s, half_at_s - start_s, (unsigned long long)bytes * (unsigned)flows,
-           ok ? "true" : "false", stall_s);
+    printf("{\"seconds\":%.6f,\"half_s\":%.6f,\"bytes\":%llu,\"ok\":%s,\"sha256\":%s,"
+           "\"stall_s\":%.3f}\n",
+           now_s() - start_s, half_at_s - start_s, (unsigned long long)job.bytes * (unsigned)flows,
+           ok ? "true" : "false", ok && job.sha256 ? "true" : "false", stall_s);
     return ok ? 0 : 1;
 }
