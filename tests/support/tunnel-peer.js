@@ -10,6 +10,15 @@ const EXIT_SKIP = 77;
 const build = process.env.AERO_BUILD_DIR ?? fileURLToPath(new URL("../../build", import.meta.url));
 const program = (name) => `${build}/tests/${name}`;
 
+/** What a bad line did, as tunnel_peer tells it. */
+function parseLegs(output) {
+  const legs = [...output.matchAll(/^to the (proxy|guest): (.+)$/gm)].map(([, name, counts]) => [
+    name,
+    Object.fromEntries([...counts.matchAll(/(\w+) (\d+)/g)].map(([, key, n]) => [key, Number(n)])),
+  ]);
+  return legs.length > 0 ? { legs: Object.fromEntries(legs) } : {};
+}
+
 /** Runs to the end. @returns {Promise<{ status: number, output: string }>} */
 function run(file, args) {
   const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"] });
@@ -27,7 +36,10 @@ function run(file, args) {
 
 function parse(result) {
   const line = result.output.split("\n").find((text) => text.startsWith("{"));
-  return line ? JSON.parse(line) : { ok: false, status: result.status, output: result.output };
+  const said = line
+    ? JSON.parse(line)
+    : { ok: false, status: result.status, output: result.output };
+  return { ...said, ...parseLegs(result.output) };
 }
 
 /** The load server, the proxy, and as many guests as are asked for. */
@@ -35,10 +47,15 @@ export class PeerWorld {
   #server;
   #port;
 
-  /** @param {Record<string, string>} environment  more settings of the proxy */
-  static async open(environment = {}) {
-    const world = new PeerWorld();
-    world.#server = spawn(program("tcp_load"), ["serve"], { stdio: ["pipe", "pipe", "inherit"] });
+  /**
+   * @param {Record<string, string>} environment  more settings of the proxy
+   * @param {string} address  where the load server listens
+   */
+  static async open(environment = {}, address = "127.0.0.1") {
+    const world = new this();
+    world.#server = spawn(program("tcp_load"), ["serve", address], {
+      stdio: ["pipe", "pipe", "inherit"],
+    });
     world.#port = await new Promise((resolve, reject) => {
       world.#server.once("error", reject);
       world.#server.stdout.once("data", (text) => resolve(Number(/port (\d+)/.exec(text)[1])));
@@ -52,13 +69,17 @@ export class PeerWorld {
     return world;
   }
 
-  /** Any program inside a new guest. @param {string[]} command */
-  guest(command, options = []) {
+  #peerArguments(command, options) {
     const { host } = new URL(this.proxy.http("/"));
-    return run(program("tunnel_peer"), ["--proxy", host, ...options, "--", ...command]);
+    return ["--proxy", host, ...options, "--", ...command];
   }
 
-  /** Where the load server listens, on loopback. */
+  /** Any program inside a new guest. @param {string[]} command */
+  guest(command, options = []) {
+    return run(program("tunnel_peer"), this.#peerArguments(command, options));
+  }
+
+  /** The load server's port. */
   get port() {
     return this.#port;
   }
@@ -67,13 +88,15 @@ export class PeerWorld {
    * A guest that stays: its program is told to go on, or to end, through its input.
    * @param {string[]} command
    */
-  hold(command) {
-    const { host } = new URL(this.proxy.http("/"));
-    const child = spawn(program("tunnel_peer"), ["--proxy", host, "--", ...command], {
+  hold(command, options = []) {
+    const child = spawn(program("tunnel_peer"), this.#peerArguments(command, options), {
       stdio: ["pipe", "pipe", "inherit"],
     });
     const ended = new Promise((resolve) => child.once("close", resolve));
     return {
+      /** Its bridge stands still: the tunnel is open, nobody answers. */
+      freeze: () => child.kill("SIGSTOP"),
+      thaw: () => child.kill("SIGCONT"),
       /** Resolves with the next thing it says. @returns {Promise<string>} */
       hear: () =>
         new Promise((resolve, reject) => {
@@ -109,11 +132,23 @@ export class PeerWorld {
 
   /**
    * A checked transfer by a guest: "down", "up" or "half".
-   * @param {{ kind: string, bytes: number, flows?: number, options?: string[] }} what
+   * @param {object} what
+   * @param {string} what.kind
+   * @param {number} what.bytes  of each flow
+   * @param {number} [what.flows]
+   * @param {string[]} [what.options]  of tunnel_peer
+   * @param {boolean} [what.sha256]  true: both ends hash, too
+   * @param {string} [what.host]
+   * @param {number} [what.port]
    */
-  async transfer({ kind, bytes, flows = 1, options = [] }) {
-    const load = [program("tcp_load"), kind, SITE, String(SITE_PORT), String(bytes), String(flows)];
-    return parse(await this.guest(load, options));
+  async transfer({ options = [], ...what }) {
+    return parse(await this.guest(this.load(what), options));
+  }
+
+  /** The same as a command, to be run in a guest. @returns {string[]} */
+  load({ kind, bytes, flows = 1, sha256 = false, host = SITE, port = SITE_PORT }) {
+    const numbers = [port, bytes, flows].map(String);
+    return [program("tcp_load"), kind, host, ...numbers, sha256 ? "sha256" : "plain"];
   }
 
   /** The same without proxy, over loopback: the limit. */
