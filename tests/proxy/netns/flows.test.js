@@ -6,6 +6,7 @@ import {
   isLong,
   MB,
   netnsTest,
+  openWorld,
   sha256,
   site,
   stream,
@@ -13,7 +14,7 @@ import {
   useWorld,
 } from "./world.js";
 
-const here = useWorld({ AERO_L2_TCP_CONNECT_TIMEOUT_MS: "300" });
+const here = useWorld();
 const build =
   process.env.AERO_BUILD_DIR ?? fileURLToPath(new URL("../../../build", import.meta.url));
 const CLOSED_PORT = 1;
@@ -93,8 +94,13 @@ netnsTest("no route to the network becomes ICMP network unreachable", async () =
 });
 
 netnsTest("a host that never answers: silence, then a reset", async () => {
-  const { error } = await here.world.run(["connect", site.hole, CLOSED_PORT]);
-  assert.equal(error, "ECONNREFUSED");
+  const impatient = await openWorld({ AERO_L2_TCP_CONNECT_TIMEOUT_MS: "300" });
+  try {
+    const { error } = await impatient.run(["connect", site.hole, CLOSED_PORT]);
+    assert.equal(error, "ECONNREFUSED");
+  } finally {
+    await impatient.close();
+  }
 });
 
 netnsTest("a flood of resets from the guest leaves nothing behind", async () => {
