@@ -1,5 +1,6 @@
 /* What the card does, seen from outside: its DMA, its frames, its line. */
 #include "e1000_model.h"
+#include "tcp_frame.h"
 
 #include <string.h>
 
@@ -85,6 +86,25 @@ uint32_t model_tx_head(struct model *m)
     return head % DRIVER_RING;
 }
 
+static void count_wire(struct model *m, uint32_t bytes)
+{
+    m->tx_frames++;
+    m->tx_octets += (bytes < 60 ? 60 : bytes) + 4;
+}
+
+/* The guest's counters see the segments of a super-frame, as the wire would have. */
+static void count_out(struct model *m, const struct driver_frame *frame)
+{
+    const uint32_t mss = frame->gso_bytes;
+    uint32_t bytes = frame->bytes;
+
+    if (mss == 0 ? bytes > 1522 : bytes <= TCP_FRAME_HEADER_BYTES + mss)
+        model_wrong(m, "a super-frame that is none, or none that is one");
+    for (; mss != 0 && bytes > TCP_FRAME_HEADER_BYTES + mss; bytes -= mss)
+        count_wire(m, TCP_FRAME_HEADER_BYTES + mss);
+    count_wire(m, bytes);
+}
+
 /* What the sink took must be what was sent, whole and in order. */
 static void compare_out(struct model *m)
 {
@@ -98,9 +118,8 @@ static void compare_out(struct model *m)
         }
         if (!expected_is(want, have->data, have->bytes))
             model_wrong(m, "a frame is not the next one that was sent");
-        m->tx_frames++;
         m->counts->frames_out++;
-        m->tx_octets += (have->bytes < 60 ? 60 : have->bytes) + 4;
+        count_out(m, have);
         expected_pop(&m->out);
     }
     driver_frames_clear(m->d);

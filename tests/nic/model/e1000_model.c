@@ -1,5 +1,6 @@
 /* The operations of a script, and running one. */
 #include "e1000_model.h"
+#include "tcp_frame.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,9 +11,11 @@ enum operation {
     OP_SEND_LEGACY,
     OP_SEND_DATA,
     OP_SEND_SEGMENTS,
+    OP_SEND_TCP,
     OP_POLL,
     OP_RECEIVE,
     OP_OFFER,
+    OP_OFFER_SUPER,
     OP_REFILL,
     OP_SINK,
     OP_TIME,
@@ -31,9 +34,11 @@ static const struct script_operation operations[OP_COUNT] = {
     [OP_SEND_LEGACY] = {"SEND_LEGACY", 10},
     [OP_SEND_DATA] = {"SEND_DATA", 10},
     [OP_SEND_SEGMENTS] = {"SEND_SEGMENTS", 6},
+    [OP_SEND_TCP] = {"SEND_TCP", 6},
     [OP_POLL] = {"POLL", 14},
     [OP_RECEIVE] = {"RECEIVE", 12},
     [OP_OFFER] = {"OFFER", 12},
+    [OP_OFFER_SUPER] = {"OFFER_SUPER", 4},
     [OP_REFILL] = {"REFILL", 12},
     [OP_SINK] = {"SINK", 5},
     [OP_TIME] = {"TIME", 5},
@@ -81,6 +86,23 @@ static void receive(struct model *m, const struct step *step, bool offered)
     model_compare_in(m);
 }
 
+/* The guest gets it as frames; those without a buffer wait in the card. */
+static void offer_super(struct model *m, const struct step *step)
+{
+    const uint32_t mss = 100 + step->b % 1361;
+    uint8_t packet[TCP_FRAME_HEADER_BYTES + 9000], frame[TCP_FRAME_HEADER_BYTES + 1460];
+    const uint32_t bytes = tcp_frame(packet, 1 + step->a % 9000);
+
+    for (uint32_t i = 0; i < 12; i++)
+        packet[i] = (uint8_t)model_random(m, 256);
+    const int result = e1000_rx_offer_super(m->d->nic, packet, bytes, (uint16_t)mss);
+    if (result == 0 && !m->link)
+        model_wrong(m, "a frame came in without a link");
+    for (uint32_t i = 0; result == 0 && i * mss < bytes - TCP_FRAME_HEADER_BYTES; i++)
+        model_expect(m, &m->in, frame, tcp_frame_segment(packet, bytes, mss, i, frame));
+    model_compare_in(m);
+}
+
 static void refill(struct model *m, const struct step *step)
 {
     uint32_t count = 1 + step->a % 16;
@@ -98,13 +120,14 @@ static void drain(struct model *m)
     const struct step more = {OP_REFILL, 15, 0};
 
     m->d->sink_room = UINT32_MAX;
-    do { /* a host that sleeps unless e1000_work_pending() says otherwise */
-        refill(m, &more);
-        refill(m, &more);
-        if (e1000_work_pending(m->d->nic))
-            model_poll(m, 64);
+    for (;;) { /* a host that sleeps unless e1000_work_pending() says otherwise */
         model_compare_in(m);
-    } while (e1000_work_pending(m->d->nic) && m->wrong == NULL);
+        refill(m, &more);
+        refill(m, &more);
+        if (!e1000_work_pending(m->d->nic) || m->wrong != NULL)
+            break;
+        model_poll(m, 64);
+    }
     if (m->out.count != 0)
         model_wrong(m, "a frame that was sent never left");
     if (m->in.count != 0)
@@ -208,6 +231,12 @@ static void run_step(struct model *m, const struct step *step)
     case OP_SEND_SEGMENTS:
         model_send_segments(m, step);
         break;
+    case OP_SEND_TCP:
+        model_send_tcp(m, step);
+        break;
+    case OP_OFFER_SUPER:
+        offer_super(m, step);
+        break;
     case OP_POLL:
         model_poll(m, 1 + step->a % 64);
         break;
@@ -275,6 +304,7 @@ static const char *run(const struct step *steps, uint32_t count, struct script_c
     m->counts = counts;
     m->link = true;
     m->seed = 12345;
+    m->d->super = count > 0 && (steps[0].b & 1) != 0;
     driver_power_on(m->d, &config);
     start(m);
     for (uint32_t i = 0; i < count && m->wrong == NULL; i++) {

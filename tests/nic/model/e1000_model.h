@@ -49,5 +49,6 @@ void model_poll(struct model *m, uint32_t budget);
 /* e1000_send.c */
 void model_send_plain(struct model *m, const struct step *step, bool advanced);
 void model_send_segments(struct model *m, const struct step *step);
+void model_send_tcp(struct model *m, const struct step *step);
 
 #endif

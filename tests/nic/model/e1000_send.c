@@ -1,5 +1,6 @@
 /* Packets the model's driver sends, and what must leave for them. */
 #include "e1000_model.h"
+#include "tcp_frame.h"
 
 #include <string.h>
 
@@ -117,4 +118,44 @@ void model_send_segments(struct model *m, const struct step *step)
         if (model_random(m, 6) == 0)
             model_poll(m, 1 + model_random(m, 4));
     }
+}
+
+/* A packet of which a host that takes super-frames gets all, any other one the segments. */
+void model_send_tcp(struct model *m, const struct step *step)
+{
+    const uint32_t payload = 1 + step->a % 12000;
+    const uint32_t mss = 100 + step->b % 1361;
+    const struct driver_context context = {
+        .ipcss = ETH_HEADER_BYTES,
+        .ipcso = ETH_HEADER_BYTES + IPV4_CHECKSUM_AT,
+        .ipcse = TCP_FRAME_L4_AT - 1,
+        .tucss = TCP_FRAME_L4_AT,
+        .tucso = TCP_FRAME_L4_AT + TCP_CHECKSUM_AT,
+        .paylen = payload,
+        .tucmd = TXD_TUCMD_TCP | TXD_TUCMD_IP | TXD_CMD_TSE,
+        .hdrlen = TCP_FRAME_HEADER_BYTES,
+        .mss = (uint16_t)mss,
+    };
+    uint8_t packet[TCP_FRAME_HEADER_BYTES + 12000], frame[TCP_FRAME_HEADER_BYTES + 1460];
+    const uint32_t bytes = tcp_frame(packet, payload);
+    uint8_t *ip = packet + ETH_HEADER_BYTES;
+
+    if (tx_room(m) < 2)
+        return;
+    for (uint32_t i = 0; i < 12; i++)
+        packet[i] = (uint8_t)model_random(m, 256);
+    for (uint32_t i = 0; m->link && !(m->d->super && payload > mss) && i * mss < payload; i++)
+        model_expect(m, &m->out, frame, tcp_frame_segment(packet, bytes, mss, i, frame));
+    be16_put(ip + IPV4_CHECKSUM_AT, 0);
+    be16_put(packet + context.tucso, /* the pseudo header without the length (§7.3) */
+             checksum_fold(checksum_pseudo_ipv4(ip + IPV4_SOURCE_AT, ip + IPV4_DESTINATION_AT,
+                                                IP_PROTOCOL_TCP, 0)));
+    if (m->link && m->d->super && payload > mss)
+        model_expect(m, &m->out, packet, bytes);
+    slot_queue(m, driver_queue_context(m->d, &context), 0, 0, false);
+    const uint32_t index = m->d->tx_tail;
+    memcpy(m->d->ram + slot_buffer(index), packet, bytes);
+    driver_queue_data(m->d, slot_buffer(index), bytes, TXD_CMD_TSE | TXD_CMD_EOP | TXD_CMD_RS,
+                      TXD_POPTS_IXSM | TXD_POPTS_TXSM, 0);
+    slot_queue(m, index, slot_buffer(index), bytes, true);
 }
