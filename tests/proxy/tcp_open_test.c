@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -314,6 +315,49 @@ static void a_new_attempt_takes_the_connect_over(void **state)
                "nat P. 1001+100");
 }
 
+/* §2.5: traffic to the left side goes to the right side, which may be IPv6; a rule bypasses the
+ * address policy, not the port policy, which judges the left side's port. */
+static void a_forward_rule_leads_elsewhere(void **state)
+{
+    static const struct nat_forward rules[] = {
+        {{4, {203, 0, 113, 7}, 80}, {4, {127, 0, 0, 1}, 8080}},
+        {{4, {203, 0, 113, 7}, 443}, {6, {[15] = 1}, 8443}},
+        {{4, {203, 0, 113, 7}, 25}, {4, {127, 0, 0, 1}, 80}},
+    };
+    static const uint8_t left[4] = {203, 0, 113, 7};
+    struct nat_world *world = calloc(1, sizeof *world);
+    struct world_segment got;
+
+    (void)state;
+    world_init(world);
+    world->config.tcp_forwards = rules;
+    world->config.tcp_forward_count = 3;
+    world->policy.allowed_tcp_ports = "80,443";
+    world_start_leased(world);
+    world_skip_frames(world);
+    for (int i = 0; i < 3; i++) {
+        struct world_segment segment = {
+            .guest_port = 5000, .remote_port = rules[i].from.port, .flags = TCP_SYN};
+
+        memcpy(segment.remote, left, sizeof left);
+        world_send_tcp(world, &segment);
+        if (i < 2)
+            world_connected(world, &world->sockets[i]);
+        assert_true(world_next_tcp(world, &got));
+        assert_memory_equal(got.remote, left, sizeof left);
+        assert_int_equal(got.remote_port, rules[i].from.port);
+        assert_int_equal(got.flags, i < 2 ? TCP_SYN | TCP_ACK : TCP_RST | TCP_ACK);
+    }
+    assert_int_equal(world->socket_count, 2);
+    assert_int_equal(world->sockets[0].remote.port, 8080);
+    assert_int_equal(world->sockets[1].remote.family, 6);
+    assert_int_equal(world->sockets[1].remote.address[15], 1);
+    assert_int_equal(world->sockets[1].remote.port, 8443);
+    assert_int_equal(world->metrics.policy_denied_total, 1);
+    world_close(world);
+    free(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -340,6 +384,7 @@ int main(void)
         cmocka_unit_test(a_hundred_health_checks_leave_nothing),
         cmocka_unit_test(a_full_table_refuses),
         cmocka_unit_test(a_new_attempt_takes_the_connect_over),
+        cmocka_unit_test(a_forward_rule_leads_elsewhere),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
