@@ -350,6 +350,24 @@ static void libslirp_the_scope_of_a_remote_is_zero(void **state)
     world->ops.close(&world->client, fd, false);
 }
 
+/* nat.h: udp_whole(): DF, or as the kernel likes; the path's MTU either way. */
+static void datagrams_may_be_kept_whole(void **state)
+{
+    struct world *world = *state;
+    const int fd = world->ops.udp_connect(&world->client, COOKIE, &world->remote);
+    int how = -1;
+    socklen_t bytes = sizeof how;
+
+    assert_true(fd >= 0);
+    for (int whole = 1; whole >= 0; whole--) {
+        assert_in_range(world->ops.udp_whole(&world->client, fd, whole != 0), 68, 65536);
+        assert_int_equal(getsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &how, &bytes), 0);
+        assert_int_equal(how, whole != 0 ? IP_PMTUDISC_DO : IP_PMTUDISC_WANT);
+    }
+    world->ops.close(&world->client, fd, false);
+    assert_int_equal(world->ops.udp_whole(&world->client, fd, true), -EBADF);
+}
+
 static void reuse_the_other_number(struct nat *nat, uint32_t cookie)
 {
     struct world *world = nat->reuse;
@@ -503,6 +521,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(refused_connection_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(writable_follows_a_full_socket, set_up, tear_down),
         cmocka_unit_test_setup_teardown(reset_reaches_the_remote, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(datagrams_may_be_kept_whole, set_up, tear_down),
         cmocka_unit_test_setup_teardown(libslirp_the_scope_of_a_remote_is_zero, set_up, tear_down),
         cmocka_unit_test_setup_teardown(quiet_remotes_are_asked_if_wanted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stale_events_do_not_reach_a_reused_number, set_up,

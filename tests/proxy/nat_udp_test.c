@@ -247,6 +247,59 @@ static void a_send_failure_ends_one_flow(void **state)
     world_expect_datagram(world_socket_to(world, world_server, 1234), "z");
 }
 
+/* The guest's datagram of `bytes` in one frame, with or without DF. */
+static void send_sized(struct nat_world *world, uint32_t bytes, bool whole)
+{
+    uint8_t udp[2000] = {0, 7, 0x04, 0xd2}; /* 7 to 1234, no checksum */
+    uint8_t frame[2100];
+
+    be16_put(udp + UDP_LENGTH_AT, (uint16_t)(UDP_HEADER_BYTES + bytes));
+    const uint32_t frame_bytes = world_build_ipv4(world, frame, world_guest, world_server,
+                                                  IP_PROTOCOL_UDP, udp, UDP_HEADER_BYTES + bytes);
+    be16_put(frame + ETH_HEADER_BYTES + IPV4_FRAGMENT_AT, whole ? IPV4_FLAG_DF : 0);
+    be16_put(udp + UDP_CHECKSUM_AT, 0);
+    world_seal_ipv4_header(frame + ETH_HEADER_BYTES, IPV4_HEADER_BYTES);
+    world_input(world, frame, frame_bytes);
+}
+
+/* Issue "the NAT": DF honoured. RFC 1191 §4: what is longer than the path and must not be cut is
+ * dropped, and the guest told what would fit; the flow and its port live on. */
+static void df_is_honoured(void **state)
+{
+    struct nat_world *world = *state;
+
+    world->path_mtu = 1400;
+    send_sized(world, 1372, true);
+    assert_true(world->sockets[0].whole);
+    world_expect_nothing(world);
+    send_sized(world, 1373, true);
+    const struct world_frame *frame = &world->frames[world->frame_read];
+    expect_unreachable(world, world_gateway, 4, 7, 1234);
+    assert_int_equal(be16_get(frame->data + ETH_HEADER_BYTES + IPV4_HEADER_BYTES + 6), 1400);
+    send_sized(world, 1373, false); /* may be cut by the kernel, or on the way */
+    assert_false(world->sockets[0].whole);
+    world_expect_nothing(world);
+    assert_int_equal(world->socket_count, 1);
+    assert_int_equal(world->metrics.udp_send_fail_total, 1);
+    assert_int_equal(world->metrics.udp_flows_active, 1);
+}
+
+/* ... also when the network says so later, between datagrams. */
+static void a_path_that_became_narrower_ends_no_flow(void **state)
+{
+    struct nat_world *world = *state;
+
+    send_sized(world, 1400, true);
+    world->path_mtu = 1300;
+    world_socket_fails(world, world_socket_to(world, world_server, 1234), EMSGSIZE);
+    expect_unreachable(world, world_gateway, 4, 7, 1234);
+    assert_int_equal(world->metrics.udp_flows_active, 1);
+    send_sized(world, 1400, false);
+    world_socket_fails(world, world_socket_to(world, world_server, 1234), EMSGSIZE);
+    world_expect_nothing(world);
+    assert_int_equal(world->metrics.udp_flows_active, 1);
+}
+
 /* quirks §4 (libslirp): ICMP errors are forwarded when they come between datagrams, too. */
 static void an_error_event_is_translated(void **state)
 {
@@ -468,6 +521,8 @@ int main(void)
         WORLD_TEST(an_idle_flow_ends),
         WORLD_TEST_LATER(an_idle_timeout_of_zero_means_never),
         WORLD_TEST(a_send_failure_ends_one_flow),
+        WORLD_TEST(df_is_honoured),
+        WORLD_TEST(a_path_that_became_narrower_ends_no_flow),
         WORLD_TEST(an_error_event_is_translated),
         WORLD_TEST(a_full_host_buffer_loses_the_datagram_only),
         WORLD_TEST(a_socket_that_does_not_open_is_counted),

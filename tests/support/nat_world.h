@@ -36,6 +36,7 @@ struct world_bytes {
 struct world_socket {
     bool open, tcp, connected, write_closed;
     bool closed, reset; /* how the NAT closed it */
+    bool whole;         /* UDP: datagrams leave in one piece or not at all */
     bool send_refused;  /* it wanted more room than there was */
     uint32_t cookie;
     struct nat_endpoint remote;
@@ -76,6 +77,7 @@ struct nat_world {
     uint32_t send_room; /* what a new socket takes at first; UINT32_MAX: all */
     int connect_result; /* what tcp_connect and udp_connect answer if negative */
     int udp_send_result;
+    int path_mtu; /* 0: any datagram fits */
 
     struct world_query queries[WORLD_QUERIES_MAX];
     uint32_t query_count;

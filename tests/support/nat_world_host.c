@@ -273,9 +273,20 @@ static ssize_t host_udp_send(void *context, int number, const uint8_t *data, uin
     }
     if (world->udp_send_result < 0)
         return world->udp_send_result;
+    if (socket->whole && world->path_mtu != 0 &&
+        IPV4_HEADER_BYTES + UDP_HEADER_BYTES + bytes > (uint32_t)world->path_mtu)
+        return -EMSGSIZE;
     world_bytes_add(&socket->out, &bytes, sizeof bytes);
     world_bytes_add(&socket->out, data, bytes);
     return (ssize_t)bytes;
+}
+
+static int host_udp_whole(void *context, int number, bool whole)
+{
+    struct nat_world *world = context;
+
+    host_socket(context, number, false)->whole = whole;
+    return world->path_mtu != 0 ? world->path_mtu : 65535;
 }
 
 static ssize_t host_udp_receive(void *context, int number, uint8_t *data, uint32_t max_bytes)
@@ -320,7 +331,12 @@ static int host_error(void *context, int number)
     struct nat_world *world = context;
 
     assert_true(number >= 0 && (uint32_t)number < world->socket_count);
-    return world->sockets[number].error;
+    struct world_socket *socket = &world->sockets[number];
+    const int error = socket->error;
+
+    if (!socket->tcp) /* reading SO_ERROR clears it; what broke a connection stays */
+        socket->error = 0;
+    return error;
 }
 
 static void host_close(void *context, int number, bool reset)
@@ -381,6 +397,7 @@ struct nat_host world_host(struct nat_world *world)
         .tcp_shutdown_write = host_tcp_shutdown_write,
         .udp_send = host_udp_send,
         .udp_receive = host_udp_receive,
+        .udp_whole = host_udp_whole,
         .error = host_error,
         .close = host_close,
         .dns_query = host_dns_query,

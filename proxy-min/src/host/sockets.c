@@ -321,6 +321,21 @@ static ssize_t udp_receive(void *context, int socket, uint8_t *data, uint32_t ma
     return got < 0 ? -errno : got;
 }
 
+/* ip(7): IP_PMTUDISC_DO sets DF and refuses what the path was found not to carry. */
+static int udp_whole(void *context, int socket, bool whole)
+{
+    const int how = whole ? IP_PMTUDISC_DO : IP_PMTUDISC_WANT;
+    int mtu = 0;
+    socklen_t mtu_bytes = sizeof mtu;
+
+    if (row_of(context, socket) == NULL)
+        return -EBADF;
+    if (setsockopt(socket, IPPROTO_IP, IP_MTU_DISCOVER, &how, sizeof how) != 0 ||
+        getsockopt(socket, IPPROTO_IP, IP_MTU, &mtu, &mtu_bytes) != 0)
+        return -errno;
+    return mtu;
+}
+
 static int udp_open(void *context, uint32_t cookie, uint8_t family)
 {
     return open_socket(context, cookie, &(struct nat_endpoint){.family = family}, KIND_UDP_OPEN);
@@ -398,6 +413,7 @@ void host_bind(struct host *host, struct host_client *client, struct nat_host *o
     ops->tcp_connect = tcp_connect;
     ops->udp_connect = udp_connect;
     ops->ping_connect = host->can_ping ? ping_connect : NULL;
+    ops->udp_whole = udp_whole;
     ops->udp_open = udp_open;
     ops->udp_send_to = udp_send_to;
     ops->udp_receive_from = udp_receive_from;

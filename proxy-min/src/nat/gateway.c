@@ -342,6 +342,13 @@ static ssize_t udp_receive(void *context, int socket, uint8_t *data, uint32_t ma
     return OUTER(nat)->udp_receive(OUTER(nat)->context, socket, data, max_bytes);
 }
 
+static int udp_whole(void *context, int socket, bool whole)
+{
+    struct nat *nat = context;
+
+    return OUTER(nat)->udp_whole(OUTER(nat)->context, socket, whole);
+}
+
 static int socket_error(void *context, int socket)
 {
     struct nat *nat = context;
@@ -410,6 +417,7 @@ bool nat_gateway_open(struct nat *nat, const struct nat_host *host)
         .tcp_shutdown_write = tcp_shutdown_write,
         .udp_send = udp_send,
         .udp_receive = udp_receive,
+        .udp_whole = host->udp_whole != NULL ? udp_whole : NULL,
         .error = socket_error,
         .close = socket_close,
         .dns_query = dns_query,

@@ -11,8 +11,10 @@ enum { /* RFC 792 */
        ICMP_CODE_NET = 0,
        ICMP_CODE_HOST = 1,
        ICMP_CODE_PORT = 3,
+       ICMP_CODE_TOO_LONG = 4,
        ICMP_CODE_PROHIBITED = 13, /* RFC 1812 §5.2.7.1 */
 
+       ICMP_MTU_AT = 6,
        QUOTED_L4_BYTES = 8,
        IPV4_BYTES_MAX = 65535,
 };
@@ -42,13 +44,21 @@ void nat_icmp_input(struct nat *nat, const struct ip_packet *packet)
 
 /* RFC 792: the IP header and eight bytes of what it carried; both rebuilt, so that nothing the
  * guest did not send is quoted. */
-static void send_error(struct nat *nat, uint8_t type, uint8_t code, const uint8_t *source,
-                       const struct nat_flow_key *key, uint8_t protocol, const uint8_t *l4)
+struct error {
+    uint8_t type, code;
+    uint16_t mtu; /* RFC 1191 §4; else 0 */
+    const uint8_t *source;
+};
+
+static void send_error(struct nat *nat, const struct error *error, const struct nat_flow_key *key,
+                       uint8_t protocol, const uint8_t *l4)
 {
-    uint8_t icmp[ICMP_HEADER_BYTES + IPV4_HEADER_BYTES + QUOTED_L4_BYTES] = {type, code};
+    uint8_t icmp[ICMP_HEADER_BYTES + IPV4_HEADER_BYTES + QUOTED_L4_BYTES] = {error->type,
+                                                                             error->code};
     uint8_t *ip = icmp + ICMP_HEADER_BYTES;
     struct nat_flow_key back = *key;
 
+    be16_put(icmp + ICMP_MTU_AT, error->mtu);
     ip[0] = 0x45;
     be16_put(ip + IPV4_TOTAL_LENGTH_AT, IPV4_HEADER_BYTES + QUOTED_L4_BYTES);
     ip[IPV4_TTL_AT] = 1;
@@ -58,7 +68,7 @@ static void send_error(struct nat *nat, uint8_t type, uint8_t code, const uint8_
     be16_put(ip + IPV4_CHECKSUM_AT, checksum_finish(checksum_add(0, ip, IPV4_HEADER_BYTES)));
     memcpy(ip + IPV4_HEADER_BYTES, l4, QUOTED_L4_BYTES);
     be16_put(icmp + ICMP_CHECKSUM_AT, checksum_finish(checksum_add(0, icmp, sizeof icmp)));
-    memcpy(back.remote.address, source, 4);
+    memcpy(back.remote.address, error->source, 4);
     nat_ip4_send(nat, &back, IP_PROTOCOL_ICMP, icmp, sizeof icmp);
 }
 
@@ -77,13 +87,32 @@ void nat_icmp_unreachable(struct nat *nat, enum nat_unreachable why, const struc
         return;
     }
     /* The closed port is the remote's word, the rest the router's. */
-    send_error(nat, ICMP_UNREACHABLE, codes[why],
-               why == NAT_UNREACHABLE_PORT ? key->remote.address : nat->config->gateway, key,
-               protocol, l4);
+    const struct error error = {
+        .type = ICMP_UNREACHABLE,
+        .code = codes[why],
+        .source = why == NAT_UNREACHABLE_PORT ? key->remote.address : nat->config->gateway,
+    };
+
+    send_error(nat, &error, key, protocol, l4);
 }
 
 void nat_icmp_time_exceeded(struct nat *nat, const struct nat_flow_key *key, uint8_t protocol,
                             const uint8_t *l4)
 {
-    send_error(nat, ICMP_TIME_EXCEEDED, 0, nat->config->gateway, key, protocol, l4);
+    const struct error error = {.type = ICMP_TIME_EXCEEDED, .source = nat->config->gateway};
+
+    send_error(nat, &error, key, protocol, l4);
+}
+
+void nat_icmp_too_long(struct nat *nat, const struct nat_flow_key *key, uint8_t protocol,
+                       const uint8_t *l4, uint16_t mtu)
+{
+    const struct error error = {
+        .type = ICMP_UNREACHABLE,
+        .code = ICMP_CODE_TOO_LONG,
+        .mtu = mtu,
+        .source = nat->config->gateway,
+    };
+
+    send_error(nat, &error, key, protocol, l4);
 }

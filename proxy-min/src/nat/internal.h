@@ -52,6 +52,7 @@ struct ip_packet {
     struct nat_flow_key key; /* ports are 0 until the protocol fills them in; TCP, UDP: filled */
     uint8_t protocol;
     uint8_t ttl;
+    bool whole; /* IPv4's DF: it must not be cut on its way */
     /* The protocol header on. Stays in place until nat_flush(); where it would not (reassembled
      * datagrams), nat_tcp_flush() is called before it vanishes. */
     const uint8_t *payload;

@@ -194,6 +194,7 @@ void nat_ip4_input(struct nat *nat, const uint8_t *source_mac, const uint8_t *ip
     memcpy(packet.key.remote.address, ip + IPV4_DESTINATION_AT, 4);
     const uint32_t fragment = be16_get(ip + IPV4_FRAGMENT_AT);
 
+    packet.whole = fragment == IPV4_FLAG_DF;
     if ((fragment & (IPV4_FLAG_MF | IPV4_OFFSET_MASK)) == 0) {
         if (guest_may_send(nat, source_mac, &packet))
             deliver(nat, &packet);

@@ -89,6 +89,9 @@ struct nat_host {
     int (*tcp_shutdown_write)(void *context, int socket);
     ssize_t (*udp_send)(void *context, int socket, const uint8_t *data, uint32_t bytes);
     ssize_t (*udp_receive)(void *context, int socket, uint8_t *data, uint32_t max_bytes);
+    /* Optional, IPv4: from now on datagrams leave in one piece or, with -EMSGSIZE, not at all; or
+     * as the kernel likes. Returns the MTU of the path as far as it is known. */
+    int (*udp_whole)(void *context, int socket, bool whole);
     int (*error)(void *context, int socket); /* SO_ERROR as a positive errno, 0 if none */
     void (*close)(void *context, int socket, bool reset);
 

@@ -85,6 +85,9 @@ void nat_icmp_input(struct nat *nat, const struct ip_packet *packet);
 /** Time exceeded (RFC 792 type 11 code 0) for a packet that would leave with TTL 0. */
 void nat_icmp_time_exceeded(struct nat *nat, const struct nat_flow_key *key, uint8_t protocol,
                             const uint8_t *l4);
+/** RFC 792, RFC 1191 §4: the packet is longer than the path's `mtu`, and must not be cut. */
+void nat_icmp_too_long(struct nat *nat, const struct nat_flow_key *key, uint8_t protocol,
+                       const uint8_t *l4, uint16_t mtu);
 
 /* ---- udp.c ---- */
 

@@ -18,6 +18,7 @@ enum {
     ICMP_ECHO_REPLY = 0,
     ICMP6_ECHO_REPLY = 129,
     DHCP6_SERVER_PORT = 547,
+    PATH_MTU_MIN = 68,  /* RFC 791 §3.2 */
     RECEIVE_BURST = 32, /* datagrams of one flow before the next one's turn */
 };
 
@@ -34,6 +35,7 @@ struct udp_flow {
     uint8_t sent_header[UDP_HEADER_BYTES]; /* of the guest's last packet, for ICMP errors */
     uint32_t ready_next;                   /* slot + 1 */
     enum flow_kind kind;
+    bool whole; /* the socket keeps datagrams in one piece: so the guest's last one wants it */
     bool ready; /* on the list of flows with something to read */
 };
 
@@ -215,10 +217,37 @@ static void flow_used(struct nat *nat, struct udp_flow *flow)
     flow_touch(&nat->udp->table, &flow->flow);
 }
 
-/* `l4` is the packet's protocol header, `data` what the host's socket sends. */
-static void to_world(struct nat *nat, const struct nat_flow_key *key, bool ping, const uint8_t *l4,
-                     const uint8_t *data, uint32_t bytes)
+/* Issue "the NAT", DF honoured: what the guest wants in one piece leaves so, or not at all. */
+static void set_whole(struct nat *nat, struct udp_flow *flow, const struct ip_packet *packet)
 {
+    const struct nat_host *host = &nat->host;
+
+    if (packet->whole == flow->whole || host->udp_whole == NULL)
+        return;
+    if (host->udp_whole(host->context, flow->socket, packet->whole) >= 0)
+        flow->whole = packet->whole;
+}
+
+/* The path turned out to be narrower than the datagram. The flow lives on, under its port. */
+static void too_long(struct nat *nat, struct udp_flow *flow)
+{
+    const struct nat_host *host = &nat->host;
+
+    nat_count(&nat->metrics->udp_send_fail_total);
+    if (!flow->whole) /* the kernel cuts the next one */
+        return;
+    const int mtu = host->udp_whole(host->context, flow->socket, true);
+    if (mtu >= PATH_MTU_MIN && mtu <= UINT16_MAX)
+        nat_icmp_too_long(nat, &flow->flow.key,
+                          protocol_of(&flow->flow.key, flow->kind == FLOW_PING), flow->sent_header,
+                          (uint16_t)mtu);
+}
+
+/* `data` is what the host's socket sends of the packet. */
+static void to_world(struct nat *nat, const struct nat_flow_key *key, bool ping,
+                     const struct ip_packet *packet, const uint8_t *data, uint32_t bytes)
+{
+    const uint8_t *l4 = packet->payload;
     struct udp_flow *flow = (struct udp_flow *)(void *)flow_find(&nat->udp->table, key);
 
     if (flow == NULL) {
@@ -231,6 +260,7 @@ static void to_world(struct nat *nat, const struct nat_flow_key *key, bool ping,
         return;
     memcpy(flow->sent_header, l4, sizeof flow->sent_header);
     flow_used(nat, flow);
+    set_whole(nat, flow, packet);
 
     const ssize_t sent = nat->host.udp_send(nat->host.context, flow->socket, data, bytes);
 
@@ -238,7 +268,7 @@ static void to_world(struct nat *nat, const struct nat_flow_key *key, bool ping,
     if (sent < 0 && sent != -EAGAIN && sent != -ENOBUFS && sent != -EMSGSIZE)
         flow_failed(nat, flow, (int)sent);
     else if (sent == -EMSGSIZE)
-        nat_count(&nat->metrics->udp_send_fail_total);
+        too_long(nat, flow);
 }
 
 /* The flow of a guest's port, whoever is at the other end. It is kept under an address that no
@@ -287,7 +317,7 @@ void nat_udp_ping(struct nat *nat, const struct ip_packet *packet)
     }
     key.guest.port = be16_get(packet->payload + ICMP_ID_AT);
     key.remote.port = 0; /* no UDP flow has it */
-    to_world(nat, &key, true, packet->payload, packet->payload, packet->payload_bytes);
+    to_world(nat, &key, true, packet, packet->payload, packet->payload_bytes);
 }
 
 static bool is_forwarded(const struct nat *nat, const struct nat_endpoint *wanted)
@@ -357,7 +387,7 @@ void nat_udp_input(struct nat *nat, const struct ip_packet *packet)
         !is_forwarded(nat, &key->remote))
         cone_to_world(nat, key, packet->payload, payload, payload_bytes);
     else
-        to_world(nat, key, false, packet->payload, payload, payload_bytes);
+        to_world(nat, key, false, packet, payload, payload_bytes);
 }
 
 bool nat_udp_send(struct nat *nat, const struct nat_flow_key *key, uint8_t *room,
@@ -421,6 +451,10 @@ static bool from_world(struct nat *nat, struct udp_flow *flow)
 
         if (bytes == -EAGAIN)
             return false;
+        if (bytes == -EMSGSIZE && flow->kind != FLOW_CONE) {
+            too_long(nat, flow);
+            continue;
+        }
         if (bytes < 0) {
             flow_failed(nat, flow, (int)bytes);
             return false;
@@ -467,7 +501,9 @@ void nat_udp_event(struct nat *nat, uint32_t cookie, uint32_t events)
     if ((events & NAT_SOCKET_FAILED) != 0) {
         const int error = nat->host.error(nat->host.context, flow->socket);
 
-        if (error != 0) {
+        if (error == EMSGSIZE && flow->kind != FLOW_CONE) {
+            too_long(nat, flow);
+        } else if (error != 0) {
             flow_failed(nat, flow, -error);
             return;
         }
