@@ -162,36 +162,52 @@ static uint32_t all_ones(uint32_t size)
 static bool decodes(const struct virtio_net *nic, uint32_t bar, uint32_t command, uint32_t offset,
                     uint32_t size)
 {
-    return (size == 1 || size == 2 || size == 4) &&
-           nic->pci.identity.bars[bar].kind != PCI_BAR_NONE &&
+    return (size == 1 || size == 2 || size == 4) && bar != VIRTIO_NET_BAR_ABSENT &&
            offset <= nic->pci.identity.bars[bar].bytes - size &&
            (pci_command(&nic->pci) & command) != 0 && !nic->busy;
 }
 
 uint32_t virtio_net_mmio_read(struct virtio_net *nic, uint32_t offset, uint32_t size)
 {
-    return decodes(nic, VIRTIO_NET_BAR_MMIO, PCI_COMMAND_MEMORY, offset, size)
+    return decodes(nic, virtio_net_mmio_bar(&nic->config), PCI_COMMAND_MEMORY, offset, size)
                ? vnet_modern_read(nic, offset, size)
                : all_ones(size);
 }
 
 void virtio_net_mmio_write(struct virtio_net *nic, uint32_t offset, uint32_t size, uint32_t value)
 {
-    if (decodes(nic, VIRTIO_NET_BAR_MMIO, PCI_COMMAND_MEMORY, offset, size))
+    if (decodes(nic, virtio_net_mmio_bar(&nic->config), PCI_COMMAND_MEMORY, offset, size))
         vnet_modern_write(nic, offset, size, value);
 }
 
 uint32_t virtio_net_io_read(struct virtio_net *nic, uint32_t offset, uint32_t size)
 {
-    return decodes(nic, VIRTIO_NET_BAR_IO, PCI_COMMAND_IO, offset, size)
+    return decodes(nic, virtio_net_io_bar(&nic->config), PCI_COMMAND_IO, offset, size)
                ? vnet_legacy_read(nic, offset, size)
                : all_ones(size);
 }
 
 void virtio_net_io_write(struct virtio_net *nic, uint32_t offset, uint32_t size, uint32_t value)
 {
-    if (decodes(nic, VIRTIO_NET_BAR_IO, PCI_COMMAND_IO, offset, size))
+    if (decodes(nic, virtio_net_io_bar(&nic->config), PCI_COMMAND_IO, offset, size))
         vnet_legacy_write(nic, offset, size, value);
+}
+
+uint32_t virtio_net_bar_read(struct virtio_net *nic, uint32_t bar, uint32_t offset, uint32_t size)
+{
+    if (bar == virtio_net_mmio_bar(&nic->config))
+        return virtio_net_mmio_read(nic, offset, size);
+    return bar == virtio_net_io_bar(&nic->config) ? virtio_net_io_read(nic, offset, size)
+                                                  : all_ones(size);
+}
+
+void virtio_net_bar_write(struct virtio_net *nic, uint32_t bar, uint32_t offset, uint32_t size,
+                          uint32_t value)
+{
+    if (bar == virtio_net_mmio_bar(&nic->config))
+        virtio_net_mmio_write(nic, offset, size, value);
+    else if (bar == virtio_net_io_bar(&nic->config))
+        virtio_net_io_write(nic, offset, size, value);
 }
 
 uint32_t virtio_net_poll(struct virtio_net *nic, uint32_t budget)

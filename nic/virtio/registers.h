@@ -27,11 +27,14 @@ enum {
     CAP_ISR = 0x74,
     CAP_DEVICE = 0x84,
     CAP_MSIX = 0x94,
+    CAP_BAR = 4, /* in each of the virtio capabilities */
+    MSIX_TABLE_BAR = CAP_MSIX + 4,
+    MSIX_PENDING_BAR = CAP_MSIX + 8,
     MSIX_CONTROL_AT = CAP_MSIX + 3, /* high byte of message control */
     MSIX_CONTROL_ENABLE = 0x80,
     MSIX_CONTROL_MASK = 0x40,
     CAP_WINDOW = 0xa0, /* VIRTIO_PCI_CAP_PCI_CFG (virtio §4.1.4.9) */
-    WINDOW_BAR = CAP_WINDOW + 4,
+    WINDOW_BAR = CAP_WINDOW + CAP_BAR,
     WINDOW_OFFSET = CAP_WINDOW + 8,
     WINDOW_LENGTH = CAP_WINDOW + 12,
     WINDOW_DATA = CAP_WINDOW + 16,

@@ -38,7 +38,7 @@ void vnet_window_read(struct virtio_net *nic, uint32_t offset, uint32_t size)
 
     if (!touched(nic, offset, size) || !described(nic, &access))
         return;
-    const uint32_t value = access.bar == VIRTIO_NET_BAR_MMIO
+    const uint32_t value = access.bar == virtio_net_mmio_bar(&nic->config)
                                ? vnet_modern_read(nic, access.offset, access.bytes)
                                : vnet_legacy_read(nic, access.offset, access.bytes);
     for (uint32_t i = 0; i < access.bytes; i++)
@@ -53,7 +53,7 @@ void vnet_window_written(struct virtio_net *nic, uint32_t offset, uint32_t size)
     if (!touched(nic, offset, size) || !described(nic, &access))
         return;
     const uint32_t value = access.bytes == 4 ? data : data & ((1u << 8 * access.bytes) - 1);
-    if (access.bar == VIRTIO_NET_BAR_MMIO)
+    if (access.bar == virtio_net_mmio_bar(&nic->config))
         vnet_modern_write(nic, access.offset, access.bytes, value);
     else
         vnet_legacy_write(nic, access.offset, access.bytes, value);

@@ -148,6 +148,13 @@ for (const shared of [false, true]) {
       assert.deepEqual(tx.pop(), numberedFrame(1));
     });
 
+    test("§4: either interface of a standard card, whatever BARs it has them behind", async () => {
+      const { bridge } = await machine("transitional", { profile: "standard" });
+      bridge.set_pci_command(3);
+      assert.equal(bridge.mmio_read(0x12, 2), 3); // num_queues
+      assert.equal(bridge.legacy_io_read(0x0c, 2), 256); // queue size
+    });
+
     test("legacy_io_read, legacy_io_write, io_read, io_write: BAR2; all ones when not enabled", async () => {
       const modern = await machine("modern");
       modern.bridge.set_pci_command(7);

@@ -24,14 +24,19 @@ async function machine(options = {}) {
 
 const memoryBar = { index: 0, kind: "memory", bytes: 0x4000 };
 const ioBar = { index: 2, kind: "io", bytes: 0x100 };
+const lowIoBar = { ...ioBar, index: 0 }; // where legacy drivers look: virtio §4.1.4.10
+const highMemoryBar = { ...memoryBar, index: 4 };
 
-for (const [transport, id, bars] of [
-  ["modern", 0x10411af4, [memoryBar]],
-  ["transitional", 0x10001af4, [memoryBar, ioBar]],
-  ["legacy", 0x10001af4, [ioBar]],
+for (const [profile, transport, id, bars] of [
+  ["standard", "modern", 0x10411af4, [memoryBar]],
+  ["standard", "transitional", 0x10001af4, [lowIoBar, highMemoryBar]],
+  ["standard", "legacy", 0x10001af4, [lowIoBar]],
+  ["contract", "modern", 0x10411af4, [memoryBar]],
+  ["contract", "transitional", 0x10001af4, [memoryBar, ioBar]],
+  ["contract", "legacy", 0x10001af4, [ioBar]],
 ])
-  test(`§1: transport ${transport}: its identity and its BARs`, async () => {
-    const nic = await make({ transport });
+  test(`§1: ${profile}, transport ${transport}: its identity and its BARs`, async () => {
+    const nic = await make({ profile, transport });
     assert.equal(nic.configRead(0, 4), id);
     assert.deepEqual(nic.pci.bars, bars);
     nic.close();

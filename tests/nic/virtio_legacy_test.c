@@ -111,7 +111,7 @@ static void mode_lock(void **state)
     vdriver_start(d, vdriver_offered(d)); /* the modern way still works */
 }
 
-/* §1, §7: legacy alone has no BAR0; modern alone has no BAR2. */
+/* §1, §7: legacy alone has no memory BAR; modern alone has no I/O BAR. */
 static void absent_bars_read_all_ones(void **state)
 {
     struct vdriver *d = *state;

@@ -8,7 +8,7 @@ static uint32_t pci32(struct vdriver *d, uint32_t offset)
     return virtio_net_config_read(d->nic, offset, 4);
 }
 
-/* §1: the identity of each transport. */
+/* §1: the identity of each transport; virtio §4.1.4.10: legacy drivers look behind BAR0. */
 static void identity_of_each_transport(void **state)
 {
     struct vdriver *d = *state;
@@ -26,11 +26,17 @@ static void identity_of_each_transport(void **state)
     vdriver_power_on(d, &config);
     assert_int_equal(pci32(d, PCI_VENDOR_ID), 0x10001af4);
     assert_int_equal(pci32(d, PCI_REVISION_ID), 0x02000000);
-    assert_int_equal(pci32(d, PCI_BAR0 + 8), 1);
+    assert_int_equal(pci32(d, PCI_BAR0), 1);         /* I/O */
+    assert_int_equal(pci32(d, PCI_BAR0 + 4 * 4), 4); /* 64-bit memory */
+    config.profile = VIRTIO_NET_CONTRACT;
+    vdriver_power_on(d, &config);
+    assert_int_equal(pci32(d, PCI_BAR0), 4);
+    assert_int_equal(pci32(d, PCI_BAR0 + 4 * 2), 1);
+    config.profile = VIRTIO_NET_STANDARD;
     config.transport = VIRTIO_NET_LEGACY;
     vdriver_power_on(d, &config);
     assert_int_equal(pci32(d, PCI_VENDOR_ID), 0x10001af4);
-    assert_int_equal(pci32(d, PCI_BAR0), 0);
+    assert_int_equal(pci32(d, PCI_BAR0), 1);
     assert_int_equal(pci32(d, PCI_CAPABILITY_POINTER), 0);
     assert_int_equal(pci32(d, PCI_COMMAND) >> 16 & PCI_STATUS_CAPABILITIES, 0);
 }
@@ -48,6 +54,24 @@ static void capabilities_are_the_worked_bytes(void **state)
     vdriver_assert_hex(bytes + 0x60, "09 74 14 02 00 00 00 00 00 10 00 00 00 01 00 00 04 00 00 00");
     vdriver_assert_hex(bytes + 0x74, "09 84 10 03 00 00 00 00 00 20 00 00 20 00 00 00");
     vdriver_assert_hex(bytes + 0x84, "09 00 10 04 00 00 00 00 00 30 00 00 00 01 00 00");
+}
+
+/* Transitional: behind BAR4, where every capability says the modern interface is. */
+static void capabilities_name_the_bar(void **state)
+{
+    struct vdriver *d = *state;
+    struct virtio_net_config config = d->config;
+
+    config.transport = VIRTIO_NET_TRANSITIONAL;
+    vdriver_power_on(d, &config);
+    const uint8_t *bytes = d->nic->pci.bytes;
+    for (uint32_t at = CAP_COMMON; at != 0; at = bytes[at + 1])
+        assert_int_equal(bytes[at + 4], at == CAP_WINDOW ? 0 : 4);
+    assert_int_equal(virtio_net_bar_read(d->nic, 4, COMMON_NUM_QUEUES, 2), 3);
+    assert_int_equal(virtio_net_bar_read(d->nic, 0, LEGACY_QUEUE_SIZE, 2), 256);
+    assert_int_equal(virtio_net_bar_read(d->nic, 2, 0, 2), 0xffff);
+    virtio_net_bar_write(d->nic, 0, LEGACY_STATUS, 1, STATUS_DRIVER);
+    assert_int_equal(virtio_net_bar_read(d->nic, 0, LEGACY_STATUS, 1), STATUS_DRIVER);
 }
 
 static uint32_t window_get(struct vdriver *d, uint32_t bar, uint32_t offset, uint32_t bytes)
@@ -134,8 +158,8 @@ static void configuration_access_reaches_the_legacy_bar(void **state)
 
     config.transport = VIRTIO_NET_TRANSITIONAL;
     vdriver_power_on(d, &config);
-    window_put(d, VIRTIO_NET_BAR_IO, LEGACY_STATUS, 1, STATUS_DRIVER);
-    assert_int_equal(window_get(d, VIRTIO_NET_BAR_IO, LEGACY_STATUS, 1), STATUS_DRIVER);
+    window_put(d, 0, LEGACY_STATUS, 1, STATUS_DRIVER);
+    assert_int_equal(window_get(d, 0, LEGACY_STATUS, 1), STATUS_DRIVER);
     assert_int_equal(d->nic->mode, MODE_LEGACY);
 }
 
@@ -303,6 +327,7 @@ int main(void)
 #define T(name, setup) cmocka_unit_test_setup_teardown(name, setup, vdriver_teardown)
         T(identity_of_each_transport, vdriver_setup),
         T(capabilities_are_the_worked_bytes, vdriver_setup_contract),
+        T(capabilities_name_the_bar, vdriver_setup),
         T(configuration_access_reaches_the_bar, vdriver_setup),
         T(configuration_access_has_the_registers_side_effects, vdriver_setup_standard),
         T(configuration_access_of_nonsense_does_nothing, vdriver_setup),

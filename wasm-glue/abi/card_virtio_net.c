@@ -41,16 +41,21 @@ static uint32_t chosen(const int32_t *options, uint32_t option)
     return options[option] < 0 ? 0 : (uint32_t)options[option];
 }
 
-static void *init(void *memory, size_t memory_bytes, const struct nic_host *host,
-                  const uint8_t mac[6], const int32_t *options)
+static struct virtio_net_config config_of(const int32_t *options)
 {
-    struct virtio_net_config config = {
+    return (struct virtio_net_config){
         .transport = (enum virtio_net_transport)chosen(options, TRANSPORT),
         .profile = (enum virtio_net_profile)chosen(options, PROFILE),
         .header = (enum virtio_net_header)chosen(options, HEADER_MODE),
         .mtu = (uint16_t)chosen(options, MTU),
         .queue_size = (uint16_t)(options[QUEUE_SIZE] < 0 ? 0 : 2u << (options[QUEUE_SIZE] & 15)),
     };
+}
+
+static void *init(void *memory, size_t memory_bytes, const struct nic_host *host,
+                  const uint8_t mac[6], const int32_t *options)
+{
+    struct virtio_net_config config = config_of(options);
 
     for (int i = 0; i < 6; i++)
         config.mac[i] = mac[i];
@@ -59,11 +64,11 @@ static void *init(void *memory, size_t memory_bytes, const struct nic_host *host
 
 static struct card_bar bar(const int32_t *options, uint32_t index)
 {
-    const uint32_t transport = chosen(options, TRANSPORT);
+    const struct virtio_net_config config = config_of(options);
 
-    if (index == VIRTIO_NET_BAR_MMIO && transport != VIRTIO_NET_LEGACY)
+    if (index == virtio_net_mmio_bar(&config))
         return (struct card_bar){CARD_BAR_MEMORY, VIRTIO_NET_MMIO_BYTES};
-    if (index == VIRTIO_NET_BAR_IO && transport != VIRTIO_NET_MODERN)
+    if (index == virtio_net_io_bar(&config))
         return (struct card_bar){CARD_BAR_IO, VIRTIO_NET_IO_BYTES};
     return (struct card_bar){CARD_BAR_NONE, 0};
 }
@@ -85,17 +90,12 @@ static void config_write(void *nic, uint32_t offset, uint32_t size, uint32_t val
 
 static uint32_t bar_read(void *nic, uint32_t index, uint32_t offset, uint32_t size)
 {
-    if (index == VIRTIO_NET_BAR_MMIO)
-        return virtio_net_mmio_read(nic, offset, size);
-    return index == VIRTIO_NET_BAR_IO ? virtio_net_io_read(nic, offset, size) : UINT32_MAX;
+    return virtio_net_bar_read(nic, index, offset, size);
 }
 
 static void bar_write(void *nic, uint32_t index, uint32_t offset, uint32_t size, uint32_t value)
 {
-    if (index == VIRTIO_NET_BAR_MMIO)
-        virtio_net_mmio_write(nic, offset, size, value);
-    else if (index == VIRTIO_NET_BAR_IO)
-        virtio_net_io_write(nic, offset, size, value);
+    virtio_net_bar_write(nic, index, offset, size, value);
 }
 
 static void poll(void *nic)

@@ -60,6 +60,8 @@ export class GuestCard {
   /** @type {any} */ exports;
   /** @type {Instance} */ instance;
   /** Room of how.extraBytes for its user. @type {number} */ extraAt;
+  mmioBar = -1; // the first BAR in memory space; -1: there is none
+  ioBar = -1;
   #world;
   #guest;
   #region;
@@ -123,6 +125,9 @@ export class GuestCard {
         throw new Error("mac must be a unicast address");
       this.exports = x;
       this.#card = cardAt;
+      const kinds = Array.from({ length: c.CARD_BARS }, (_, bar) => x.nic_bar_kind(cardAt, bar));
+      this.mmioBar = kinds.indexOf(c.CARD_BAR_MEMORY);
+      this.ioBar = kinds.indexOf(c.CARD_BAR_IO);
       this.#snapshotAt = snapshotAt;
       this.extraAt = extraAt;
     } catch (error) {

@@ -3,8 +3,8 @@
 import { GuestCard, isAccess } from "./aero-card.js";
 import { addCamelCase } from "./aero-names.js";
 
-export const MMIO_BAR = 0;
-export const IO_BAR = 1;
+const MMIO_BAR = 0;
+const IO_BAR = 1;
 const RAL0 = 0x5400;
 const RAH0 = 0x5404;
 const FRAME_MIN_BYTES = 14;

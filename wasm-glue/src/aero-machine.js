@@ -2,18 +2,9 @@
 // spec/host-api.md §5. One card at most, and rings that come and go.
 
 import { GuestCard, isAccess } from "./aero-card.js";
-import { IO_BAR } from "./aero-e1000.js";
 import { addCamelCase } from "./aero-names.js";
 import { placeOf } from "./aero-ring.js";
-import {
-  LEGACY_BAR,
-  legacyRead,
-  MMIO_BAR,
-  mmioRead,
-  netRings,
-  virtioCard,
-  virtioWrite,
-} from "./aero-virtio.js";
+import { legacyRead, mmioRead, netRings, virtioCard, virtioWrite } from "./aero-virtio.js";
 
 const IDLE_RING_BYTES = 4096;
 
@@ -127,20 +118,20 @@ export class Machine {
   /** @param {number} offset @param {number} size @param {number} value */
   mmio_write(offset, size, value) {
     const card = this.#open();
-    if (card) virtioWrite(card, MMIO_BAR, offset, size, value);
+    if (card) virtioWrite(card, card.mmioBar, offset, size, value);
   }
 
   /** The card's I/O BAR. @param {number} offset @param {number} size */
   io_read(offset, size) {
     const card = this.#open();
     if (!card || !isAccess(size)) return 0xffffffff;
-    return this.#isE1000 ? card.read(IO_BAR, offset, size) : legacyRead(card, offset, size);
+    return this.#isE1000 ? card.read(card.ioBar, offset, size) : legacyRead(card, offset, size);
   }
 
   /** @param {number} offset @param {number} size @param {number} value */
   io_write(offset, size, value) {
     const card = this.#open();
-    if (card) virtioWrite(card, this.#isE1000 ? IO_BAR : LEGACY_BAR, offset, size, value);
+    if (card) virtioWrite(card, card.ioBar, offset, size, value);
   }
 
   irq_level() {

@@ -5,8 +5,6 @@ import { GuestCard, isAccess } from "./aero-card.js";
 import { addCamelCase } from "./aero-names.js";
 import { findRing, RingKind } from "./ring-layout.js";
 
-export const MMIO_BAR = 0;
-export const LEGACY_BAR = 2;
 const COMMAND_IO = 1;
 const IDLE_RING_BYTES = 4096; // its own rings carry nothing
 
@@ -56,15 +54,15 @@ export function virtioCard(name, guestBase, guestSize, transportMode, options) {
 /** §4, mmio_read. @param {GuestCard} card @param {number} offset @param {number} size */
 export function mmioRead(card, offset, size) {
   if (size === 0) return card.at && 0;
-  return isAccess(size) ? card.read(MMIO_BAR, offset, size) : card.at && 0xffffffff;
+  return isAccess(size) ? card.read(card.mmioBar, offset, size) : card.at && 0xffffffff;
 }
 
 /** §4, legacy_io_read. @param {GuestCard} card @param {number} offset @param {number} size */
 export function legacyRead(card, offset, size) {
   if (size === 0) return card.at && 0;
   const enabled = (card.command & COMMAND_IO) !== 0 && isAccess(size);
-  const inside = enabled && offset >>> 0 <= card.barBytes(LEGACY_BAR) - size;
-  return inside ? card.read(LEGACY_BAR, offset, size) : 0xffffffff;
+  const inside = enabled && offset >>> 0 <= card.barBytes(card.ioBar) - size;
+  return inside ? card.read(card.ioBar, offset, size) : 0xffffffff;
 }
 
 /** @param {GuestCard} card @param {number} bar @param {number} offset @param {number} size
@@ -112,7 +110,7 @@ export class VirtioNetPciBridge {
 
   /** No DMA. @param {number} offset @param {number} size @param {number} value */
   mmio_write(offset, size, value) {
-    virtioWrite(this.#card, MMIO_BAR, offset, size, value);
+    virtioWrite(this.#card, this.#card.mmioBar, offset, size, value);
   }
 
   /** BAR2; all ones when it is not there or not decoded. @param {number} offset @param {number} size */
@@ -122,7 +120,7 @@ export class VirtioNetPciBridge {
 
   /** No DMA. @param {number} offset @param {number} size @param {number} value */
   legacy_io_write(offset, size, value) {
-    virtioWrite(this.#card, LEGACY_BAR, offset, size, value);
+    virtioWrite(this.#card, this.#card.ioBar, offset, size, value);
   }
 
   /** As legacy_io_read(). @param {number} offset @param {number} size */

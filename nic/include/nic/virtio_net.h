@@ -22,8 +22,7 @@
 struct virtio_net; /* private; tests that look inside include nic/virtio/internal.h */
 
 enum {
-    VIRTIO_NET_BAR_MMIO = 0, /* absent in legacy mode */
-    VIRTIO_NET_BAR_IO = 2,   /* absent in modern mode */
+    VIRTIO_NET_BAR_ABSENT = UINT8_MAX,
     VIRTIO_NET_MMIO_BYTES = 0x4000,
     VIRTIO_NET_IO_BYTES = 0x100,
     VIRTIO_NET_QUEUE_SIZE_DEFAULT = 256,
@@ -86,6 +85,15 @@ struct virtio_net_stats {
 
 size_t virtio_net_bytes(void);
 
+/**
+ * The BAR of the modern interface: 0, but 4 in a transitional card of the standard profile, whose
+ * BAR 0 is the legacy one, where legacy drivers look (virtio §4.1.4.10). ABSENT in legacy mode.
+ */
+uint32_t virtio_net_mmio_bar(const struct virtio_net_config *config);
+
+/** The BAR of the legacy interface: 2 in the contract (§1), 0 else. ABSENT in modern mode. */
+uint32_t virtio_net_io_bar(const struct virtio_net_config *config);
+
 /** Powers the card on in `memory`. NULL: misaligned or short memory, bad MAC, size or host. */
 struct virtio_net *virtio_net_init(void *memory, size_t memory_bytes, const struct nic_host *host,
                                    const struct virtio_net_config *config);
@@ -99,11 +107,16 @@ void virtio_net_config_write(struct virtio_net *nic, uint32_t offset, uint32_t s
                              uint32_t value);
 void virtio_net_set_pci_command(struct virtio_net *nic, uint16_t command);
 
-/** BAR0 (§2) and BAR2 (§7). Any offset, size 1, 2 or 4. */
+/** The modern (§2) and the legacy (§7) interface. Any offset, size 1, 2 or 4. */
 uint32_t virtio_net_mmio_read(struct virtio_net *nic, uint32_t offset, uint32_t size);
 void virtio_net_mmio_write(struct virtio_net *nic, uint32_t offset, uint32_t size, uint32_t value);
 uint32_t virtio_net_io_read(struct virtio_net *nic, uint32_t offset, uint32_t size);
 void virtio_net_io_write(struct virtio_net *nic, uint32_t offset, uint32_t size, uint32_t value);
+
+/** Either of them by the number of its BAR. */
+uint32_t virtio_net_bar_read(struct virtio_net *nic, uint32_t bar, uint32_t offset, uint32_t size);
+void virtio_net_bar_write(struct virtio_net *nic, uint32_t bar, uint32_t offset, uint32_t size,
+                          uint32_t value);
 
 /** Transmit chains, control commands and queued frames; at most `budget` chains a queue (§4.2).
  *  Returns the number of chains completed. */
