@@ -3,6 +3,7 @@
 // the same run. Instructions per byte say more than Mbit/s: they do not depend on how busy the
 // machine is.
 import { readFileSync, writeFileSync } from "node:fs";
+import { cards, linuxAppend } from "../guest/cards.js";
 import { BOOT_TIMEOUT_MS, Guest } from "../guest/guest.js";
 import { SITE_NAME, startProxy, World } from "../guest/world.js";
 import { joinPlainly } from "./plain-tunnel.js";
@@ -91,11 +92,11 @@ async function booted(guest) {
   await guest.waitFor("aero:/# ", BOOT_TIMEOUT_MS);
 }
 
-async function measureOurs(model, driver) {
+async function measureOurs(card) {
   const world = await World.open({
-    model,
+    card,
     startSite: startBenchSite,
-    guest: { memoryBytes: MEMORY_BYTES, append: `aero.driver=${driver}` },
+    guest: { memoryBytes: MEMORY_BYTES, append: linuxAppend(card) },
   });
   try {
     const { guest, site } = world;
@@ -106,7 +107,7 @@ async function measureOurs(model, driver) {
     const up = await upload(guest, meter, SITE_NAME, site);
     const after = await world.losses();
     const lost = Object.keys(after).filter((name) => after[name] !== before[name]);
-    return { card: `our ${model}, tunnel and proxy`, down, up, lost };
+    return { card: `our ${card.name}, tunnel and proxy`, down, up, lost };
   } finally {
     await world.close();
   }
@@ -177,7 +178,7 @@ function print(results) {
 }
 
 const results = {};
-if (options.only !== "v86") results.e1000 = await measureOurs("e1000", "e1000");
+if (options.only !== "v86") results.e1000 = await measureOurs(cards.e1000);
 if (options.only !== "ours") {
   results.v86VirtioProxy = await measureV86Proxy();
   results.v86VirtioFetch = await measureV86Fetch();

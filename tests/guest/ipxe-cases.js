@@ -69,14 +69,14 @@ async function startBootSite(requests) {
   };
 }
 
-/** @param {{ model: string, driver: string, chip: RegExp }} card  driver: Linux's */
+/** @param {import("./cards.js").Card} card */
 export function ipxeSuite(card) {
-  describe(`iPXE with its own driver for our ${card.model}`, () => {
+  describe(`iPXE with its own driver for our ${card.name}`, () => {
     const requests = [];
     let world;
     before(async () => {
       world = await World.open({
-        model: card.model,
+        card,
         startSite: () => startBootSite(requests),
         guest: {
           kernel: "ipxe.lkrn",
@@ -100,7 +100,7 @@ export function ipxeSuite(card) {
       assert.equal(query.get("ip"), "10.0.2.15");
       assert.equal(query.get("gateway"), "10.0.2.2");
       assert.equal(query.get("mac"), "52-54-00-12-34-56");
-      assert.match(query.get("chip"), card.chip);
+      assert.match(query.get("chip"), card.ipxe);
     });
 
     it("boots our Linux over HTTP, whose driver takes the card over", async () => {

@@ -6,8 +6,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { sumOfBlob, TRANSFER_TIMEOUT_MS } from "./linux-cases.js";
 import { SITE_NAME } from "./world.js";
 
-const FILE_BYTES = 24 * 1000 * 1000;
-const SAVED_AFTER_BYTES = 6 * 1000 * 1000;
+const FILE_BYTES = 16 * 1000 * 1000;
+const SAVED_AFTER_BYTES = 4 * 1000 * 1000;
 
 /** Saves the machine while a download is under way. */
 async function saveInDownload(world) {

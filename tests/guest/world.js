@@ -5,6 +5,7 @@ import { connectTunnel, createNic } from "aero-nic";
 import { attachNic } from "aero-nic/v86";
 import { startSampleSite } from "../../web-demo/sample-site.js";
 import { ProxyProcess } from "../support/proxy.js";
+import { cards } from "./cards.js";
 import { Guest } from "./guest.js";
 import { Wire } from "./wire.js";
 
@@ -46,7 +47,8 @@ export class World {
 
   /**
    * @param {object} options
-   * @param {string} [options.model]  of the card
+   * @param {import("./cards.js").Card} [options.card]  an E1000 if left out
+   * @param {boolean} [options.zeroCopy]  of attachNic()
    * @param {object} [options.guest]  options of Guest
    * @param {boolean} [options.wire]  true: a second card, whose cable ends in the test
    * @param {() => Promise<{ port: number, close: () => Promise<void> }>} [options.startSite]
@@ -76,7 +78,7 @@ export class World {
     this.#closers.push(() => this.proxy.stop());
     await this.#connect();
     if (options.wire) {
-      this.wireNic = await createNic({ model: options.model ?? "e1000", mac: WIRE_MAC });
+      this.wireNic = await createNic({ ...this.#what(), mac: WIRE_MAC });
       this.#closers.push(() => this.wireNic.close());
       this.wire = new Wire(this.wireNic);
       this.#nics.set(WIRE_SLOT, this.wireNic);
@@ -85,8 +87,14 @@ export class World {
     this.#closers.push(() => this.#end());
   }
 
+  /** What createNic() is told of the card. */
+  #what() {
+    const { model, options } = this.#options.card ?? cards.e1000;
+    return { model, ...options };
+  }
+
   async #connect() {
-    const nic = await createNic({ model: this.#options.model ?? "e1000", ringBytes: RING_BYTES });
+    const nic = await createNic({ ...this.#what(), ringBytes: RING_BYTES });
     this.#closers.push(() => nic.close());
     const tunnel = connectTunnel(nic, {
       url: this.proxy.url,
@@ -103,7 +111,7 @@ export class World {
   async #boot(guest) {
     this.guest = new Guest(guest);
     this.#cards = [...this.#nics].map(([slot, nic]) =>
-      attachNic(this.guest.emulator, nic, { slot }),
+      attachNic(this.guest.emulator, nic, { slot, zeroCopy: this.#options.zeroCopy }),
     );
     await Promise.all(this.#cards.map((card) => card.ready));
   }
@@ -139,7 +147,8 @@ export class World {
 
   /** Every counter of a loss on the way, by layer; all of them should stand still. */
   async losses() {
-    const isLoss = (name) => /drop|corrupt|broken|bad_?ring|closed_|fail/i.test(name);
+    const isLoss = (name) =>
+      /drop|corrupt|broken|bad_?ring|badChains|needsReset|refused|closed_|fail/i.test(name);
     const found = {};
     const note = (layer, entries) => {
       for (const [name, value] of entries) if (isLoss(name)) found[`${layer} ${name}`] = value;

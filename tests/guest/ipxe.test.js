@@ -1,0 +1,4 @@
+import { chosenCards } from "./cards.js";
+import { ipxeSuite } from "./ipxe-cases.js";
+
+for (const card of chosenCards(({ ipxe }) => ipxe !== undefined)) ipxeSuite(card);
