@@ -6,10 +6,11 @@ import typescript from "typescript";
 
 const folder = (name) => new URL(`../../wasm-glue/${name}/`, import.meta.url);
 
-export const modules = ["e1000", "virtio-net"].flatMap((card) => [
-  `${card}-plain.wasm`,
-  `${card}-shared.wasm`,
-]);
+/** A module for each card and kind of memory, and the tunnel's. */
+export const modules = [
+  ...["e1000", "virtio-net"].flatMap((card) => [`${card}-plain.wasm`, `${card}-shared.wasm`]),
+  "tunnel.wasm",
+];
 
 /** What users of one entry get. */
 export const entries = {

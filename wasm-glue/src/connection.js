@@ -199,7 +199,7 @@ export class Tunnel extends EventTarget {
   /** False: there is no worker to be had, and the user left the choice to us. */
   async #startWorker() {
     const { webSocketModule, workerUrl, worker: wanted = "auto" } = this.#options;
-    const module = await loadModule("plain", this.#port.wasmOptions);
+    const module = await loadModule("tunnel", this.#port.wasmOptions);
     const { rings } = this.#port;
     this.#signal = new Int32Array(rings.memory.buffer, rings.signalAt, 2);
     try {
@@ -219,7 +219,7 @@ export class Tunnel extends EventTarget {
         worker.postMessage({
           type: "start",
           rings,
-          wasm: { wasmModule: module },
+          wasm: { wasmModule: { tunnel: module } },
           options: postable(this.#options),
           webSocketModule: webSocketModule && String(webSocketModule),
         });

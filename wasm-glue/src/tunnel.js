@@ -84,15 +84,9 @@ export class TunnelClient {
    * @param {() => number} [random]
    */
   static async create(options, wasm, random = Math.random) {
-    const module = await loadModule("plain", wasm);
-    const unused = () => 0;
-    const env = Object.fromEntries(
-      WebAssembly.Module.imports(module)
-        .filter(({ kind }) => kind === "function")
-        .map(({ name }) => [name, unused]),
-    );
+    const module = await loadModule("tunnel", wasm);
     const maxBytes = 2 * options.maxQueuedBytes + (64 << 20);
-    return new TunnelClient(await Instance.create(module, env, { maxBytes }), options, random);
+    return new TunnelClient(await Instance.create(module, {}, { maxBytes }), options, random);
   }
 
   #arguments() {

@@ -4,11 +4,12 @@ const PAGE_BYTES = 65536;
 const STACK_BYTES = 65536;
 const ALIGNMENT = 64;
 
-/** @typedef {"plain" | "shared"} Variant  by the kind of memory the module imports */
+/** @typedef {"plain" | "shared"} Variant  of a card, by the kind of memory the module imports */
+/** @typedef {Variant | "tunnel"} Part */
 /**
  * @typedef {object} WasmOptions
- * @property {string | URL | Partial<Record<Variant, string | URL>>} [wasmUrl]  where the .wasm is
- * @property {WebAssembly.Module | Partial<Record<Variant, WebAssembly.Module>>} [wasmModule]
+ * @property {string | URL | Partial<Record<Part, string | URL>>} [wasmUrl]  where the .wasm is
+ * @property {WebAssembly.Module | Partial<Record<Part, WebAssembly.Module>>} [wasmModule]
  *   a module that is compiled already
  * @property {Model} [model]  whose module; default "e1000"
  */
@@ -24,6 +25,7 @@ const urls = {
     shared: () => new URL("../dist/virtio-net-shared.wasm", import.meta.url),
   },
 };
+const tunnelUrl = () => new URL("../dist/tunnel.wasm", import.meta.url);
 
 /** @typedef {keyof typeof urls} Model  each has modules of its own */
 export const MODELS = /** @type {Model[]} */ (Object.keys(urls));
@@ -64,20 +66,21 @@ export function needWebAssembly() {
 const compiled = new Map();
 
 /**
- * The compiled module of a variant; each address is fetched and compiled once.
- * @param {Variant} variant
+ * The compiled module of a card's variant or of the tunnel; each address is fetched and compiled
+ * once. An option that names one module or address means the card's.
+ * @param {Part} part
  * @param {WasmOptions} [options]
  * @returns {Promise<WebAssembly.Module>}
  */
-export async function loadModule(variant, options = {}) {
+export async function loadModule(part, { wasmModule: given, wasmUrl, model = "e1000" } = {}) {
   needWebAssembly();
-  const given = options.wasmModule;
-  if (given instanceof WebAssembly.Module) return given;
-  if (given?.[variant]) return given[variant];
-  const { wasmUrl } = options;
-  const named =
-    typeof wasmUrl === "string" || wasmUrl instanceof URL ? wasmUrl : wasmUrl?.[variant];
-  const url = String(named ?? urls[options.model ?? "e1000"][variant]());
+  const isTunnel = part === "tunnel";
+  if (given instanceof WebAssembly.Module) {
+    if (!isTunnel) return given;
+  } else if (given?.[part]) return given[part];
+  const isOne = typeof wasmUrl === "string" || wasmUrl instanceof URL;
+  const named = isOne ? !isTunnel && wasmUrl : wasmUrl?.[part];
+  const url = String(named || (isTunnel ? tunnelUrl() : urls[model][part]()));
   let module = compiled.get(url);
   if (!module) {
     module = fetchBytes(url)
