@@ -207,17 +207,24 @@ static void extension_headers(void **state)
     world_expect_nothing(world);
 }
 
+static void send_segment(struct nat_world *world, uint8_t *tcp, uint32_t bytes)
+{
+    const struct ip6_sent how = {ip6_guest, ip6_server, IP_PROTOCOL_TCP, 64};
+    const uint32_t sum = checksum_pseudo_ipv6(ip6_guest, ip6_server, IP_PROTOCOL_TCP, bytes);
+
+    be16_put(tcp + TCP_CHECKSUM_AT, 0);
+    be16_put(tcp + TCP_CHECKSUM_AT, checksum_finish(checksum_add(sum, tcp, bytes)));
+    ip6_send(world, &how, tcp, bytes);
+}
+
 /* RFC 9293 over IPv6: the host's connect first, then a SYN-ACK whose MSS fits (RFC 8200 §8.3). */
 static void a_connection_opens(void **state)
 {
     struct nat_world *world = *state;
-    const struct ip6_sent how = {ip6_guest, ip6_server, IP_PROTOCOL_TCP, 64};
     uint8_t syn[24] = {
         0xc0, 0, 0, 80, 1, 2, 3, 4, [12] = 0x60, 2, 0xff, 0xff, [20] = 2, 4, 5, 0xa0};
-    const uint32_t sum = checksum_pseudo_ipv6(ip6_guest, ip6_server, IP_PROTOCOL_TCP, sizeof syn);
 
-    be16_put(syn + 16, checksum_finish(checksum_add(sum, syn, sizeof syn)));
-    ip6_send(world, &how, syn, sizeof syn);
+    send_segment(world, syn, sizeof syn);
     assert_int_equal(world->socket_count, 1);
     assert_int_equal(world->sockets[0].remote.family, 6);
     assert_memory_equal(world->sockets[0].remote.address, ip6_server, 16);
@@ -229,6 +236,48 @@ static void a_connection_opens(void **state)
     assert_int_equal(answer.payload[13], TCP_SYN | TCP_ACK);
     assert_memory_equal(answer.from, ip6_server, 16);
     assert_int_equal(be16_get(answer.payload + 22), 1440);
+}
+
+/* l2-extensions.md §6: the same over IPv6, whose header has no checksum and another length. */
+static void super_frames_pass_both_ways(void **state)
+{
+    struct nat_world *world = *state;
+    enum { DOWN = 30000, UP = 20000, HEADERS = ETH_HEADER_BYTES + IPV6_HEADER_BYTES };
+    uint8_t *data = calloc(1, DOWN), *frame = calloc(1, HEADERS + TCP_HEADER_BYTES + UP);
+    uint8_t ack[20] = {0xc0, 0, 0, 80, 1, 2, 3, 5, [12] = 0x50, TCP_ACK, 0xff, 0xff};
+
+    a_connection_opens(state);
+    const uint32_t isn =
+        be32_get(world->frames[world->frame_read - 1].data + HEADERS + TCP_SEQUENCE_AT);
+    be32_put(ack + TCP_ACKNOWLEDGMENT_AT, isn + 1);
+    world_super(world, 65529);
+    send_segment(world, ack, sizeof ack);
+    for (uint32_t i = 0; i < DOWN; i++)
+        data[i] = (uint8_t)(i + i / 256);
+    world_remote_sends(world, &world->sockets[0], data, DOWN);
+    assert_int_equal(world->frames[world->frame_read].gso_bytes, 1440);
+    const struct ip6_got down = ip6_next(world);
+    assert_int_equal(down.bytes, TCP_HEADER_BYTES + DOWN);
+    assert_memory_equal(down.payload + TCP_HEADER_BYTES, data, DOWN);
+    world_expect_nothing(world);
+
+    world_frame_ethernet(frame, ETH_TYPE_IPV6);
+    uint8_t *ip = frame + ETH_HEADER_BYTES;
+    ip[0] = 0x60;
+    be16_put(ip + IPV6_PAYLOAD_LENGTH_AT, TCP_HEADER_BYTES + UP);
+    ip[IPV6_NEXT_HEADER_AT] = IP_PROTOCOL_TCP;
+    ip[IPV6_HOP_LIMIT_AT] = 64;
+    memcpy(ip + IPV6_SOURCE_AT, ip6_guest, 16);
+    memcpy(ip + IPV6_DESTINATION_AT, ip6_server, 16);
+    memcpy(frame + HEADERS, ack, sizeof ack); /* with a checksum that is wrong now */
+    memcpy(frame + HEADERS + TCP_HEADER_BYTES, data, UP);
+    nat_input_super(world->nat, frame, HEADERS + TCP_HEADER_BYTES + UP, world->now_us);
+    world_flush(world);
+    assert_int_equal(world->sockets[0].out.bytes, UP);
+    assert_memory_equal(world->sockets[0].out.data, data, UP);
+    assert_int_equal(world->metrics.guest_bad_checksum_total, 0);
+    free(data);
+    free(frame);
 }
 
 /* ---- policy ---- */
@@ -326,6 +375,7 @@ int main(void)
         IP6_TEST(a_zero_checksum_is_discarded),
         IP6_TEST(extension_headers),
         IP6_TEST(a_connection_opens),
+        IP6_TEST(super_frames_pass_both_ways),
         IP6_TEST(denied_addresses_are_prohibited),
         cmocka_unit_test(the_lan_is_never_the_hosts),
         IP6_TEST(strangers_on_the_lan_are_not_served),

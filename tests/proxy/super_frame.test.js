@@ -68,9 +68,11 @@ async function connected(answer, { hello = HELLO, environment = {} } = {}) {
   return { proxy, tunnel, next, seq, close };
 }
 
-test("§6: a download comes in super-frames; a guest that loses their tails gets it whole", async () => {
+async function download(environment) {
   const page = randomBytes(3_000_000);
-  const { proxy, tunnel, next, seq, close } = await connected((socket) => socket.end(page));
+  const { proxy, tunnel, next, seq, close } = await connected((socket) => socket.end(page), {
+    environment,
+  });
   const hash = createHash("sha256");
   let expected = seq;
   let supers = 0;
@@ -102,7 +104,13 @@ test("§6: a download comes in super-frames; a guest that loses their tails gets
   const metrics = await proxy.metrics();
   assert.equal(metrics.get("l2_super_frames_tx_total"), supers);
   await close();
-});
+}
+
+test("§6: a download comes in super-frames; a guest that loses their tails gets it whole", () =>
+  download({}));
+
+test("§6: a super-frame fits the shortest outbound queue", () =>
+  download({ AERO_L2_WS_SEND_BUFFER: "1" }));
 
 test("§6: an upload in super-frames, checksums and all, arrives", async () => {
   const parts = Array.from({ length: 40 }, () => randomBytes(50_000));
