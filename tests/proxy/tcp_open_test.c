@@ -1,6 +1,8 @@
 /* tcp_open_test.c - how a flow begins, or does not (spec/l2-proxy.md §6.1, §6.2; RFC 9293). */
 #include "tcp_script.h"
 
+#include "nat/tcp.h"
+
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -296,6 +298,53 @@ static void no_flow(struct nat_config *config)
     config->tcp_max = 0;
 }
 
+/* tcp.h, Memory: what a busy hour touched is given back when the last flow ends; what comes late
+ * for one of those flows does not meet the next in its place. */
+static void an_idle_session_gives_its_tables_back(void **state)
+{
+    enum { MANY = 100 };
+    static const uint8_t data[1000];
+    struct nat_world world;
+    struct world_segment segment = {
+        .remote_port = 80, .remote = {93, 184, 216, 34}, .window = 65535, .payload = data};
+
+    (void)state;
+    tcp_world_open(&world, 1, NULL);
+    for (int round = 0; round < 2; round++) {
+        for (uint16_t i = 0; i < MANY; i++) {
+            segment.guest_port = (uint16_t)(1000 + i);
+            segment.seq = 0;
+            segment.flags = TCP_SYN;
+            segment.payload_bytes = 0;
+            world_send_tcp(&world, &segment);
+            world_connected(&world, &world.sockets[round * MANY + i]);
+            segment.seq = 1001; /* out of order: kept in the pool */
+            segment.ack = 2;
+            segment.flags = TCP_ACK;
+            segment.payload_bytes = sizeof data;
+            world_send_tcp(&world, &segment);
+        }
+        assert_int_equal(world.nat->tcp->flow_used_max, MANY);
+        assert_int_equal(world.nat->tcp->block_used_max, MANY);
+        for (int i = 0; round > 0 && i < MANY; i++) /* of the first round's sockets */
+            nat_socket_event(world.nat, world.sockets[i].cookie, NAT_SOCKET_FAILED, world.now_us);
+        assert_int_equal(world.metrics.tcp_conns_active, MANY);
+        for (uint16_t i = 0; i < MANY; i++) {
+            segment.guest_port = (uint16_t)(1000 + i);
+            segment.seq = 1;
+            segment.flags = TCP_RST;
+            segment.payload_bytes = 0;
+            world_send_tcp(&world, &segment);
+        }
+        world_advance(&world, 1000);
+        assert_int_equal(world.metrics.tcp_conns_active, 0);
+        assert_int_equal(world.nat->tcp->flow_used_max, 0);
+        assert_int_equal(world.nat->tcp->block_used_max, 0);
+        world_skip_frames(&world);
+    }
+    world_close(&world);
+}
+
 /* §6.2: limit reached: new SYN → RST. §2.2: 0 refuses all. */
 static void a_full_table_refuses(void **state)
 {
@@ -382,6 +431,7 @@ int main(void)
         cmocka_unit_test(syn_ack_is_repeated_then_given_up),
         cmocka_unit_test(a_repetition_that_waits_does_no_harm),
         cmocka_unit_test(a_hundred_health_checks_leave_nothing),
+        cmocka_unit_test(an_idle_session_gives_its_tables_back),
         cmocka_unit_test(a_full_table_refuses),
         cmocka_unit_test(a_new_attempt_takes_the_connect_over),
         cmocka_unit_test(a_forward_rule_leads_elsewhere),

@@ -44,9 +44,10 @@
  *   acknowledgment and a few reads per flow.
  *
  * Memory   nat_tcp_open() maps all tables once, as zero pages: a flow or pool block that was never
- *          used costs no memory. Ids are 1-based so that zero means none. Nothing else allocates.
- * Hostile  Guest, remote and timing. Each table is bounded; per segment the work is bounded by the
- *          number of blocks or ranges a flow may have.
+ *          used costs no memory, and what a busy hour touched is given back when the last flow
+ * ends. Ids are 1-based so that zero means none. Nothing else allocates. Hostile  Guest, remote and
+ * timing. Each table is bounded; per segment the work is bounded by the number of blocks or ranges
+ * a flow may have.
  */
 #ifndef PROXY_NAT_TCP_H
 #define PROXY_NAT_TCP_H
@@ -104,7 +105,7 @@ enum {
  *   yes             yes                yes          TIME-WAIT, or CLOSED if the guest's was first
  */
 enum tcp_state {
-    /* Not in use: no field but `generation` and `hash_next` (free list) means anything.
+    /* Not in use: no field but `hash_next` (free list) means anything.
      * Left by tcp_flow_new(). */
     TCP_FREE,
     /* The guest's SYN came; connect() runs. rcv_*, options and the pool may be touched (early
@@ -256,6 +257,7 @@ struct nat_tcp {
     struct tcp_block *blocks; /* [block_max + 1] */
     uint8_t *block_data;
 
+    uint16_t generation; /* of the flow opened last */
     uint64_t challenge_at_us;
     uint32_t challenges;
     uint32_t ts_offset;
@@ -293,6 +295,8 @@ struct tcp_flow *tcp_flow_new(struct nat_tcp *tcp, const struct nat_flow_key *ke
 void tcp_flow_free(struct nat_tcp *tcp, struct tcp_flow *flow, bool reset);
 /** Both halves are done: closes the host socket and waits out late duplicates. */
 void tcp_flow_time_wait(struct nat_tcp *tcp, struct tcp_flow *flow);
+/** While there is no flow: tables that were well used become untouched pages again. */
+void tcp_flow_trim(struct nat_tcp *tcp);
 uint32_t tcp_flow_cookie(const struct nat_tcp *tcp, const struct tcp_flow *flow);
 struct tcp_flow *tcp_flow_by_cookie(const struct nat_tcp *tcp, uint32_t cookie);
 /** Puts the flow on the ready list: it has something to send, or may have. */

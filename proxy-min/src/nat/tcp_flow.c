@@ -9,6 +9,8 @@ enum {
     FLOW_MAX = 65535,            /* §2.2; also what fits the cookie */
     COOKIE_GENERATION_BITS = 14, /* behind 16 bits of id */
     POOL_MIN_BYTES = 1 << 20,
+    KEPT_FLOWS = 16, /* tables used no further keep their pages */
+    KEPT_BLOCKS = 16,
 };
 
 static uint32_t flow_max(const struct nat_config *config)
@@ -147,11 +149,10 @@ struct tcp_flow *tcp_flow_new(struct nat_tcp *tcp, const struct nat_flow_key *ke
         return NULL;
 
     struct tcp_flow *flow = &tcp->flows[id];
-    const uint16_t generation = flow->generation;
     uint32_t *bucket = bucket_of(tcp, key);
 
     memset(flow, 0, sizeof *flow);
-    flow->generation = generation;
+    flow->generation = ++tcp->generation; /* so that late events of the slot's last flow miss */
     flow->key = *key;
     flow->state = TCP_CONNECTING;
     flow->socket = -1;
@@ -197,10 +198,22 @@ void tcp_flow_free(struct nat_tcp *tcp, struct tcp_flow *flow, bool reset)
     unhash(tcp, flow);
     flow->state = TCP_FREE;
     flow->in_batch = false;
-    flow->generation++; /* so that the host's late events miss */
     flow->hash_next = tcp->flow_free;
     tcp->flow_free = tcp_flow_id(tcp, flow);
     tcp->flow_count--;
+}
+
+void tcp_flow_trim(struct nat_tcp *tcp)
+{
+    if (tcp->flow_count != 0 ||
+        (tcp->flow_used_max <= KEPT_FLOWS && tcp->block_used_max <= KEPT_BLOCKS))
+        return;
+    pages_forget(tcp->flows, (size_t)tcp->flow_max + 1, sizeof *tcp->flows);
+    pages_forget(tcp->heap, (size_t)tcp->flow_max + 1, sizeof *tcp->heap);
+    pages_forget(tcp->blocks, (size_t)tcp->block_max + 1, sizeof *tcp->blocks);
+    pages_forget(tcp->block_data, tcp->block_max, TCP_BLOCK_BYTES);
+    tcp->flow_used_max = tcp->flow_free = 0;
+    tcp->block_used_max = tcp->block_free = 0;
 }
 
 void tcp_flow_time_wait(struct nat_tcp *tcp, struct tcp_flow *flow)

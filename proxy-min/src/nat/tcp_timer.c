@@ -295,6 +295,7 @@ void nat_tcp_tick(struct nat *nat)
             requeue(tcp, flow);
     }
     tcp_output_run(tcp);
+    tcp_flow_trim(tcp);
 }
 
 uint64_t nat_tcp_deadline(const struct nat *nat)
