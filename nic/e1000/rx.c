@@ -352,7 +352,8 @@ void rx_poll(struct e1000 *nic)
 
 int rx_offer(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
 {
-    rx_poll(nic);
+    if (nic->queue.frames > 0)
+        rx_poll(nic);
     if (nic->queue.frames > 0)
         return E1000_ERR_NO_BUFFER;
     const int refused = screen(nic, frame, bytes, true);

@@ -128,21 +128,9 @@ void pci_config_write(struct pci_config *pci, uint32_t offset, uint32_t size, ui
     }
 }
 
-uint16_t pci_command(const struct pci_config *pci)
-{
-    return le16_get(pci->bytes + PCI_COMMAND);
-}
-
 void pci_set_command(struct pci_config *pci, uint16_t command)
 {
     pci_config_write(pci, PCI_COMMAND, 2, command);
-}
-
-void pci_set_interrupt_status(struct pci_config *pci, bool pending)
-{
-    uint8_t *status = pci->bytes + PCI_STATUS;
-
-    *status = (uint8_t)((*status & ~PCI_STATUS_INTERRUPT) | (pending ? PCI_STATUS_INTERRUPT : 0));
 }
 
 uint64_t pci_bar_base(const struct pci_config *pci, uint32_t bar)

@@ -23,6 +23,7 @@ enum {
     QUEUE_FRAMES = 256,       /* §4.2 */
     RX_QUEUE_BYTES = 1 << 20, /* 256 frames of 1522 bytes, or 16 of 64 KiB */
     MAC_TABLE_MAX = 64,
+    NO_HEAD = 0x10000,
     VLAN_IDS = 4096,
 };
 
@@ -107,6 +108,7 @@ struct virtio_net {
     struct frame_queue rx_queue;
 
     struct vnet_chain chain; /* the one being worked on */
+    uint32_t chain_held;     /* during a receive call: its head, when it was just held; NO_HEAD */
     _Alignas(4) uint8_t rx_queue_bytes[RX_QUEUE_BYTES];
 };
 

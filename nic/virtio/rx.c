@@ -65,17 +65,20 @@ static bool hold_one(struct virtio_net *nic)
 
     if (!vnet_queue_next(nic, queue, &head))
         return false;
+    nic->chain_held = NO_HEAD;
     const enum vnet_walk state = vnet_chain_walk(nic, queue, head, &nic->chain);
     if (state == WALK_BROKEN)
         return false;
     const uint32_t header_bytes = vnet_header_bytes(nic, nic->chain.first_bytes);
     queue->next_avail++;
     if (state != WALK_DONE || nic->held_count == queue->size ||
-        !chain_valid(nic, &nic->chain, header_bytes))
+        !chain_valid(nic, &nic->chain, header_bytes)) {
         refuse(nic, head);
-    else
-        *held_at(nic, nic->held_count++) =
-            (struct vnet_held){capacity(&nic->chain), head, (uint8_t)header_bytes};
+        return true;
+    }
+    *held_at(nic, nic->held_count++) =
+        (struct vnet_held){capacity(&nic->chain), head, (uint8_t)header_bytes};
+    nic->chain_held = head;
     return true;
 }
 
@@ -169,15 +172,19 @@ static bool packet_write(struct virtio_net *nic, struct vnet_cursor *cursor,
            vnet_cursor_write(nic, cursor, packet->body + (at - packet->head_bytes), bytes);
 }
 
-/* Writes a part of header and frame into one chain, re-read and checked: its descriptors may
- * have changed since it was held. Returns the used length, 0 when it can't take its part. */
+/* Writes a part of header and frame into one chain, re-read and checked unless it was held only
+ * now: its descriptors may have changed since. Returns the used length, 0 when it can't take its
+ * part. */
 static uint32_t fill(struct virtio_net *nic, const struct vnet_held *held, const uint8_t *header,
                      const struct packet *packet, uint32_t at, uint32_t bytes)
 {
     const uint32_t header_bytes = header != NULL ? held->header_bytes : 0;
     struct vnet_cursor cursor = {.chain = &nic->chain};
 
-    if (vnet_chain_walk(nic, &nic->queue[QUEUE_RX], held->head, &nic->chain) != WALK_DONE ||
+    const bool known = nic->chain_held == held->head;
+    nic->chain_held = NO_HEAD;
+    if ((!known &&
+         vnet_chain_walk(nic, &nic->queue[QUEUE_RX], held->head, &nic->chain) != WALK_DONE) ||
         nic->chain.readable_bytes > 0 ||
         nic->chain.writable_bytes < (uint64_t)header_bytes + bytes ||
         (header != NULL && !vnet_cursor_write(nic, &cursor, header, header_bytes)) ||
@@ -429,6 +436,7 @@ void vnet_rx_poll(struct virtio_net *nic)
         return;
     queue->kicked = false;
     nic->rx_left = queue->size;
+    nic->chain_held = NO_HEAD;
     while (vnet_running(nic) && (frame = frame_queue_front(&nic->rx_queue, &bytes, &mss)) != NULL) {
         const struct packet packet = {.head = frame, .head_bytes = bytes, .mss = mss};
 

@@ -1,10 +1,11 @@
 // A process of nic.js: the cases of one kind of card, so that what the engine learns of one kind does
 // not slow another down; a page has one. Sends its cases, then answers "round" with the ns of a unit
 // of each, and "heap" with the bytes each leaves to the collector.
-//   node nic-runner.js callback|shared|direct|ne2k|virtio MS LIMIT_WASM
+//   node nic-runner.js callback|shared|direct|virtio-direct|virtio-callback|ne2k|virtio MS LIMIT_WASM
 import { readFileSync } from "node:fs";
 import { CardBench, makeLimit } from "./nic-card.js";
 import { shapes } from "./nic-frames.js";
+import { VirtioBench } from "./nic-virtio.js";
 
 const [via, ms, limitWasm] = process.argv.slice(2);
 const wantedNs = Number(ms) * 1e6;
@@ -41,8 +42,10 @@ function heapBytes(one) {
   return Number.isFinite(least) ? Math.round(least) : 0;
 }
 
-/** @returns {Promise<CardBench>} */
+/** @returns {Promise<CardBench | VirtioBench>} */
 async function create(shape) {
+  const ours = /^virtio-(direct|callback)$/.exec(via);
+  if (ours) return VirtioBench.create(shape, ours[1]);
   if (via !== "ne2k" && via !== "virtio") return CardBench.create(shape, via);
   const { Ne2k, Virtio } = await import("./nic-v86.js");
   return via === "ne2k" ? Ne2k.create(shape) : Virtio.create(shape);

@@ -9,8 +9,14 @@ static void copy(uint8_t *to, const uint8_t *from, uint32_t bytes)
     case 1:
         *to = *from;
         break;
+    case 2: /* a virtio ring's index */
+        memcpy(to, from, 2);
+        break;
     case 8:
         memcpy(to, from, 8);
+        break;
+    case 12: /* and its packet header */
+        memcpy(to, from, 12);
         break;
     case 16:
         memcpy(to, from, 16);
@@ -126,10 +132,15 @@ static struct linear_part whole(const struct linear *linear, uint64_t gpa, uint3
 bool linear_read_whole(void *context, uint64_t gpa, void *to, uint32_t bytes)
 {
     const struct linear *linear = context;
+
+    if (in_low(linear, gpa, bytes)) {
+        copy(to, linear->ram + gpa, bytes);
+        return true;
+    }
     const struct linear_part part = whole(linear, gpa, bytes);
 
     if (part.kind == LINEAR_RAM) {
-        copy(to, linear->ram + part.offset, bytes);
+        memcpy(to, linear->ram + part.offset, bytes);
         return true;
     }
     memset(to, part.kind == LINEAR_HOLE ? 0xff : 0, bytes);
@@ -139,11 +150,16 @@ bool linear_read_whole(void *context, uint64_t gpa, void *to, uint32_t bytes)
 bool linear_write_whole(void *context, uint64_t gpa, const void *from, uint32_t bytes)
 {
     const struct linear *linear = context;
-    const struct linear_part part = whole(linear, gpa, bytes);
 
     __atomic_thread_fence(__ATOMIC_RELEASE);
+    if (in_low(linear, gpa, bytes)) {
+        copy(linear->ram + gpa, from, bytes);
+        return true;
+    }
+    const struct linear_part part = whole(linear, gpa, bytes);
+
     if (part.kind == LINEAR_RAM)
-        copy(linear->ram + part.offset, from, bytes);
+        memcpy(linear->ram + part.offset, from, bytes);
     return part.kind != LINEAR_OUTSIDE;
 }
 

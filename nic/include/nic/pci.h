@@ -71,11 +71,19 @@ uint32_t pci_config_read(const struct pci_config *pci, uint32_t offset, uint32_t
 /** Writes 1, 2 or 4 bytes; read-only bits keep their value (spec/e1000.md §1 for BAR sizing). */
 void pci_config_write(struct pci_config *pci, uint32_t offset, uint32_t size, uint32_t value);
 
-uint16_t pci_command(const struct pci_config *pci);
+static inline uint16_t pci_command(const struct pci_config *pci)
+{
+    return (uint16_t)(pci->bytes[PCI_COMMAND] | (uint32_t)pci->bytes[PCI_COMMAND + 1] << 8);
+}
 void pci_set_command(struct pci_config *pci, uint16_t command);
 
 /** STATUS bit 3 follows the interrupt line (spec/choices.md). */
-void pci_set_interrupt_status(struct pci_config *pci, bool pending);
+static inline void pci_set_interrupt_status(struct pci_config *pci, bool pending)
+{
+    uint8_t *status = pci->bytes + PCI_STATUS;
+
+    *status = (uint8_t)((*status & ~PCI_STATUS_INTERRUPT) | (pending ? PCI_STATUS_INTERRUPT : 0));
+}
 
 /** Programmed base address of BAR `bar`, flag bits removed; 0 for a BAR that does not exist. */
 uint64_t pci_bar_base(const struct pci_config *pci, uint32_t bar);
