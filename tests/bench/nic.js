@@ -26,6 +26,7 @@ for (let at = 2; at < process.argv.length; at++) {
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const build = process.env.AERO_BUILD_DIR ?? join(root, "build");
 const native = join(build, "tests/bench_nic");
+const moderationProgram = join(build, "tests/bench_moderation");
 const limitWasm = [join(build, "wasm/tests/nic_limit.wasm"), join(build, "tests/nic_limit.wasm")];
 
 /**
@@ -202,6 +203,28 @@ function goals(rows) {
   return list;
 }
 
+/** Interrupts and ns a frame for each setting: medians of the rounds. */
+function moderation() {
+  const rows = new Map();
+  for (let round = 0; round < options.rounds; round++) {
+    const text = execFileSync(moderationProgram, ["20000"], { encoding: "utf8" });
+    for (const line of text.trim().split("\n")) {
+      const [setting, interrupts, ns] = line.split(" ");
+      if (!rows.has(setting)) rows.set(setting, { interrupts: Number(interrupts), ns: [] });
+      rows.get(setting).ns.push(Number(ns));
+    }
+  }
+  console.log("\nInterrupt moderation, native: 1514-byte frames at 1 Gbit/s, each handled at once");
+  const cells = ["setting", "interrupts/1000", "ns/frame"];
+  console.log(cells.map((cell) => cell.padStart(18)).join(""));
+  return [...rows].map(([setting, { interrupts, ns }]) => {
+    const row = { setting, interrupts, ns: median(ns) };
+    const values = [setting, interrupts.toFixed(1), row.ns.toFixed(1)];
+    console.log(values.map((value) => value.padStart(18)).join(""));
+    return row;
+  });
+}
+
 const load = [loadavg()[0]];
 const runners = await prepare();
 for (let round = 0; round < options.rounds; round++) {
@@ -240,7 +263,8 @@ console.log(
 const goalRows = goals(rows);
 for (const { goal, is, met } of goalRows)
   console.log(`goal ${met ? "met   " : "missed"}  ${goal}: ${is.toFixed(2)}`);
+const settings = moderation();
 if (options.json) {
-  const nic = { rows, goals: goalRows, load, rounds: options.rounds };
+  const nic = { rows, goals: goalRows, moderation: settings, load, rounds: options.rounds };
   writeFileSync(options.json, `${JSON.stringify({ nic }, null, 2)}\n`);
 }
