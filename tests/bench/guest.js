@@ -1,6 +1,6 @@
-// How fast an unmodified Linux guest in v86 moves TCP: through our card, tunnel and proxy; through
+// How fast an unmodified Linux guest in v86 moves TCP: through our cards, tunnel and proxy; through
 // v86's own virtio-net card and our proxy; and through that card and v86's own fetch back end, in
-// the same run. Instructions per byte say more than Mbit/s: they do not depend on how busy the
+// the same run; with frames of the usual size, and long ones. Instructions per byte say more than Mbit/s: they do not depend on how busy the
 // machine is.
 import { readFileSync, writeFileSync } from "node:fs";
 import { cards, linuxAppend } from "../guest/cards.js";
@@ -9,8 +9,8 @@ import { SITE_NAME, startProxy, World } from "../guest/world.js";
 import { joinPlainly } from "./plain-tunnel.js";
 import { startBenchSite } from "./site.js";
 
-const usage =
-  "usage: node tests/bench/guest.js [--json FILE] [--quick | --mb N] [--only ours|v86]\n";
+const usage = "usage: node tests/bench/guest.js [--json FILE] [--quick | --mb N] [--only ROW]\n";
+const JUMBO_MTU = 9000;
 const QUICK_MB = 16; // on a quiet machine a minute: instructions per byte are as good already
 const WARM_UP_BYTES = 16 << 20; // until v86 has translated the driver and the TCP stack
 const TIMEOUT_MS = 300_000;
@@ -46,6 +46,7 @@ class Meter {
       cpu: process.cpuUsage(),
       proxyCpu: proxy ? cpuSeconds(proxy.pid) : 0,
       interrupts: nic?.stats().interrupts ?? 0,
+      frames: nic?.stats().rxFrames ?? 0,
     });
   }
 
@@ -59,6 +60,7 @@ class Meter {
       cpuSPerGb: (cpuUs / 1e6 / bytes) * 1e9,
       proxyCpuSPerGb: ((to.proxyCpu - from.proxyCpu) / bytes) * 1e9,
       interrupts: to.interrupts - from.interrupts,
+      framesIn: to.frames - from.frames,
     };
   }
 }
@@ -92,22 +94,30 @@ async function booted(guest) {
   await guest.waitFor("aero:/# ", BOOT_TIMEOUT_MS);
 }
 
-async function measureOurs(card) {
+/** What the guest itself says: neither end may have agreed to long frames. */
+async function guestMtu(guest) {
+  return Number(await guest.must("cat /sys/class/net/eth0/mtu"));
+}
+
+/** @param {import("../guest/cards.js").Card} card @param {number} mtu */
+async function measureOurs(card, mtu) {
   const world = await World.open({
-    card,
+    card: { ...card, options: { ...card.options, mtu } },
+    proxy: { AERO_L2_LAN_MTU: `${mtu}` },
     startSite: startBenchSite,
     guest: { memoryBytes: MEMORY_BYTES, append: linuxAppend(card) },
   });
   try {
     const { guest, site } = world;
     await booted(guest);
+    const seen = await guestMtu(guest);
     const before = await world.losses();
     const meter = new Meter(guest, world.proxy, world.nic);
     const down = await download(guest, meter, SITE_NAME);
     const up = await upload(guest, meter, SITE_NAME, site);
     const after = await world.losses();
     const lost = Object.keys(after).filter((name) => after[name] !== before[name]);
-    return { card: `our ${card.name}, tunnel and proxy`, down, up, lost };
+    return { card: `our ${card.name}, tunnel and proxy`, mtu: seen, down, up, lost };
   } finally {
     await world.close();
   }
@@ -127,7 +137,7 @@ async function measureV86Fetch() {
   try {
     await booted(guest);
     const down = await download(guest, new Meter(guest), `${site.port}.external`);
-    return { card: "v86's virtio-net, its fetch back end", down, lost: [] };
+    return { card: "v86's virtio-net, its fetch back end", mtu: 1500, down, lost: [] };
   } finally {
     await guest.destroy();
     await site.close();
@@ -135,18 +145,19 @@ async function measureV86Fetch() {
 }
 
 /** The same card, but our proxy instead of v86's back end: up and down. */
-async function measureV86Proxy() {
+async function measureV86Proxy(mtu) {
   const site = await startBenchSite();
-  const proxy = await startProxy(site);
-  const guest = v86Guest({});
+  const proxy = await startProxy(site, { AERO_L2_LAN_MTU: `${mtu}` });
+  const guest = v86Guest({ mtu });
   let tunnel;
   try {
-    tunnel = await joinPlainly(guest.emulator, proxy.url);
+    tunnel = await joinPlainly(guest.emulator, proxy.url, mtu > 1500);
     await booted(guest);
+    const seen = await guestMtu(guest);
     const meter = new Meter(guest, proxy);
     const down = await download(guest, meter, SITE_NAME);
     const up = await upload(guest, meter, SITE_NAME, site);
-    return { card: "v86's virtio-net, our proxy", down, up, lost: [] };
+    return { card: "v86's virtio-net, our proxy", mtu: seen, down, up, lost: [] };
   } finally {
     tunnel?.close();
     await guest.destroy();
@@ -158,30 +169,39 @@ async function measureV86Proxy() {
 function print(results) {
   const cell = (value, digits, width) =>
     (value === undefined ? "-" : value.toFixed(digits)).padStart(width);
-  const head =
-    "card".padEnd(38) +
-    ["down Mbit/s", "instr/byte", "up Mbit/s", "instr/byte", "CPU s/GB down"]
-      .map((name) => name.padStart(14))
-      .join("");
-  process.stdout.write(`${head}\n`);
-  for (const { card, down, up, lost } of results) {
+  const heads = ["down Mbit/s", "instr/byte", "CPU s/GB", "frames/irq"];
+  const head = [...heads, "up Mbit/s", "instr/byte"].map((name) => name.padStart(12)).join("");
+  process.stdout.write(`${"card".padEnd(40)}${"MTU".padStart(6)}${head}\n`);
+  for (const { card, mtu, down, up, lost } of results) {
     const cells = [
-      cell(down.mbitPerS, 0, 14),
-      cell(down.instructionsPerByte, 2, 14),
-      cell(up?.mbitPerS, 0, 14),
-      cell(up?.instructionsPerByte, 2, 14),
-      cell(down.cpuSPerGb, 1, 14),
+      cell(mtu, 0, 6),
+      cell(down.mbitPerS, 0, 12),
+      cell(down.instructionsPerByte, 2, 12),
+      cell(down.cpuSPerGb, 1, 12),
+      cell(down.interrupts > 0 ? down.framesIn / down.interrupts : undefined, 1, 12),
+      cell(up?.mbitPerS, 0, 12),
+      cell(up?.instructionsPerByte, 2, 12),
     ];
-    process.stdout.write(`${card.padEnd(38)}${cells.join("")}\n`);
+    process.stdout.write(`${card.padEnd(40)}${cells.join("")}\n`);
     if (lost.length > 0) process.stdout.write(`  frames were lost: ${lost.join(", ")}\n`);
   }
 }
 
+const ourVirtio = cards["virtio-modern"];
+/** What is measured, in this order; --only takes a name, or the begin of several. */
+const rows = {
+  e1000: () => measureOurs(cards.e1000, 1500),
+  virtio: () => measureOurs(ourVirtio, 1500),
+  v86VirtioProxy: () => measureV86Proxy(1500),
+  e1000Jumbo: () => measureOurs(cards.e1000, JUMBO_MTU),
+  virtioJumbo: () => measureOurs(ourVirtio, JUMBO_MTU),
+  v86VirtioProxyJumbo: () => measureV86Proxy(JUMBO_MTU),
+  v86VirtioFetch: () => measureV86Fetch(),
+};
+
 const results = {};
-if (options.only !== "v86") results.e1000 = await measureOurs(cards.e1000);
-if (options.only !== "ours") {
-  results.v86VirtioProxy = await measureV86Proxy();
-  results.v86VirtioFetch = await measureV86Fetch();
+for (const [name, measure] of Object.entries(rows)) {
+  if (name.startsWith(options.only)) results[name] = await measure();
 }
 print(Object.values(results));
 if (options.json) writeFileSync(options.json, `${JSON.stringify({ guest: results }, null, 2)}\n`);

@@ -31,9 +31,10 @@ export async function sumOfBlob(site, bytes) {
 export const linuxCases = [
   {
     name: "the kernel's own driver is bound to the card",
-    run: async ({ guest }, card) => {
+    run: async ({ guest, nic, zeroCopy }, card) => {
       const [, driver] = await guest.waitFor(/AERO: driver (\S+)\r\n/, BOOT_TIMEOUT_MS);
       assert.equal(driver, card.driver);
+      assert.equal(nic.zeroCopy, zeroCopy, "whether the card lives in v86's memory");
     },
   },
   {
@@ -159,8 +160,8 @@ export const linuxCases = [
  * @param {object} [options]  more options of World
  */
 export function linuxSuite(card, cases, options = {}) {
-  const title = options.title ?? "";
-  describe(`Linux with its own ${card.driver} driver, ${card.name}${title}`, () => {
+  const way = options.zeroCopy === false ? ", its DMA by callbacks" : "";
+  describe(`Linux with its own ${card.driver} driver, ${card.name}${way}`, () => {
     let world;
     let failed = false;
     before(async () => {

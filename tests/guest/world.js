@@ -39,6 +39,7 @@ export class World {
   /** @type {import("aero-nic").Tunnel} */ tunnel;
   /** The second card, if there is one. @type {import("aero-nic").Nic | null} */ wireNic = null;
   /** The far end of the second card's cable. @type {Wire | null} */ wire = null;
+  /** The cards live in v86's memory. */ zeroCopy = true;
   /** What is plugged into the guest, by slot. @type {Map<number, import("aero-nic").Nic>} */
   #nics = new Map();
   #cards = [];
@@ -69,6 +70,7 @@ export class World {
 
   async #open(options) {
     this.#options = options;
+    this.zeroCopy = options.zeroCopy ?? true;
     this.site = await (options.startSite ?? startSampleSite)();
     this.#closers.push(() => this.site.close());
     const forward = options.udp && {
@@ -111,7 +113,7 @@ export class World {
   async #boot(guest) {
     this.guest = new Guest(guest);
     this.#cards = [...this.#nics].map(([slot, nic]) =>
-      attachNic(this.guest.emulator, nic, { slot, zeroCopy: this.#options.zeroCopy }),
+      attachNic(this.guest.emulator, nic, { slot, zeroCopy: this.zeroCopy }),
     );
     await Promise.all(this.#cards.map((card) => card.ready));
   }
