@@ -26,6 +26,7 @@ for (let at = 2; at < process.argv.length; at++) {
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const build = process.env.AERO_BUILD_DIR ?? join(root, "build");
 const native = join(build, "tests/bench_nic");
+const nativeVirtio = join(build, "tests/bench_virtio");
 const moderationProgram = join(build, "tests/bench_moderation");
 const limitWasm = [join(build, "wasm/tests/nic_limit.wasm"), join(build, "tests/nic_limit.wasm")];
 
@@ -96,10 +97,6 @@ class Runner {
   }
 }
 
-function runNative(args) {
-  return execFileSync(native, args, { encoding: "utf8" });
-}
-
 function hasValgrind() {
   try {
     execFileSync("valgrind", ["--version"]);
@@ -110,8 +107,8 @@ function hasValgrind() {
 }
 
 /** Instructions the whole program takes for some batches, under callgrind. */
-function instructions(name, batches) {
-  const tool = ["--tool=callgrind", "--callgrind-out-file=/dev/null", native, name, `${batches}`];
+function instructions(program, name, batches) {
+  const tool = ["--tool=callgrind", "--callgrind-out-file=/dev/null", program, name, `${batches}`];
   const result = execFileSync("sh", ["-c", 'exec valgrind "$@" 2>&1', "sh", ...tool]);
   return Number(/Collected : (\d+)/.exec(result.toString())[1]);
 }
@@ -119,13 +116,16 @@ function instructions(name, batches) {
 const nameOf = (one) => [one.way, one.shape.name, one.via].filter((part) => part !== "").join("-");
 
 async function prepare() {
-  if (!existsSync(native)) throw new Error("bench_nic is not built: run scripts/build");
+  if (!existsSync(native) || !existsSync(nativeVirtio))
+    throw new Error("bench_nic is not built: run scripts/build");
   const wasm = limitWasm.find((file) => existsSync(file));
   if (!wasm) throw new Error("nic_limit.wasm is not built: run scripts/build");
   for (const shape of shapes) {
     addCase("native", "limit", shape, "");
     for (const way of ["tx", "rx"])
-      for (const via of ["callback", "direct"]) addCase("native", way, shape, via);
+      for (const via of ["callback", "direct", "virtio"]) addCase("native", way, shape, via);
+    if (framesOf(shape).length === 1) continue;
+    for (const way of ["tx", "rx"]) addCase("native", way, shape, "virtio-super");
   }
   const runners = [];
   for (const via of ["direct", "callback", "shared", "virtio-direct", "virtio-callback"])
@@ -135,9 +135,8 @@ async function prepare() {
 }
 
 function measureNative() {
-  for (const line of runNative([`${options.ms}`])
-    .trim()
-    .split("\n")) {
+  const run = (program) => execFileSync(program, [`${options.ms}`], { encoding: "utf8" });
+  for (const line of (run(native) + run(nativeVirtio)).trim().split("\n")) {
     const [name, ns, allocations] = line.split(" ");
     const one = cases.find((some) => some.path === "native" && nameOf(some) === name);
     one.ns.push(Number(ns));
@@ -238,8 +237,9 @@ if (options.callgrind && !hasValgrind()) {
 } else if (options.callgrind) {
   for (const one of cases.filter((some) => some.path === "native")) {
     const batches = 256 / one.shape.units;
-    const less = instructions(nameOf(one), batches);
-    const more = instructions(nameOf(one), 2 * batches);
+    const program = one.via.startsWith("virtio") ? nativeVirtio : native;
+    const less = instructions(program, nameOf(one), batches);
+    const more = instructions(program, nameOf(one), 2 * batches);
     one.instructions = (more - less) / batches / one.shape.units;
   }
 }
@@ -254,7 +254,8 @@ console.log(
     "left: native, calls of malloc and its kin in the timed run; wasm and v86, bytes of JavaScript",
     "  heap a unit leaves to the collector. x limit of v86: the wasm limit.",
     "instr: instructions a unit, of the native build under callgrind.",
-    "via: the E1000 unless it says virtio; v86's own cards by name.",
+    "via: the E1000 unless it says virtio; v86's own cards by name. virtio-super: the aggregate passes",
+    "  whole both ways, its checksum left to whoever cuts it.",
     "shared: as callback, the card in shared memory, as in a page with a worker for its tunnel.",
     "native: frames come from and go to plain memory; wasm: the rings NET_RX and NET_TX.",
     `load average ${load.map((value) => value.toFixed(2)).join(" to ")}`,

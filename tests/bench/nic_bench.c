@@ -17,16 +17,10 @@
 
 #include "linear.h"
 #include "nic/e1000.h"
-#include "nic/packet.h"
 #include "nic_limit.h"
+#include "nic_traffic.h"
 
 enum {
-    HEADER_BYTES = ETH_HEADER_BYTES + IPV4_HEADER_BYTES + TCP_HEADER_BYTES,
-    MSS = 1460,
-    FULL_BYTES = HEADER_BYTES + MSS,
-    AGGREGATE_BYTES = 65536,
-    PIECE_BYTES = 4096, /* as drivers cut page fragments */
-
     RAM_BYTES = 1 << 20,
     TX_RING = 0x1000,
     RX_RING = 0x3000,
@@ -52,20 +46,6 @@ enum {
     COMMAND_MEMORY_MASTER = 6,
 };
 
-/* What a batch carries: units of one frame, or one unit that is cut into many frames. */
-struct shape {
-    const char *name;
-    uint32_t bytes; /* of a unit */
-    uint32_t units;
-};
-
-static const struct shape shapes[] = {
-    {"60", 60, 64},
-    {"1514", FULL_BYTES, 64},
-    {"64K", AGGREGATE_BYTES, 1},
-};
-enum { SHAPES = sizeof shapes / sizeof shapes[0] };
-
 struct bench {
     const struct shape *shape;
     struct linear linear;
@@ -78,54 +58,6 @@ struct bench {
     uint32_t rx_tail;
     uint32_t received_bytes;
 };
-
-static uint64_t allocations;
-
-void *__real_malloc(size_t bytes);
-void *__real_calloc(size_t count, size_t bytes);
-void *__real_realloc(void *old, size_t bytes);
-void *__real_aligned_alloc(size_t alignment, size_t bytes);
-void *__wrap_malloc(size_t bytes);
-void *__wrap_calloc(size_t count, size_t bytes);
-void *__wrap_realloc(void *old, size_t bytes);
-void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
-
-void *__wrap_malloc(size_t bytes)
-{
-    allocations++;
-    return __real_malloc(bytes);
-}
-
-void *__wrap_calloc(size_t count, size_t bytes)
-{
-    allocations++;
-    return __real_calloc(count, bytes);
-}
-
-void *__wrap_realloc(void *old, size_t bytes)
-{
-    allocations++;
-    return __real_realloc(old, bytes);
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t bytes)
-{
-    allocations++;
-    return __real_aligned_alloc(alignment, bytes);
-}
-
-static void must(bool good, const char *what)
-{
-    if (!good) {
-        fprintf(stderr, "bench_nic: %s\n", what);
-        exit(1);
-    }
-}
-
-static uint32_t record_bytes(uint32_t bytes)
-{
-    return (bytes + 4 + 3) & ~3u;
-}
 
 /* The world of the card: linear memory, and records in memory for a wire. */
 
@@ -180,67 +112,6 @@ static uint64_t host_now(void *context)
     (void)context;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-/* Frames. */
-
-static uint32_t frames_of(const struct shape *shape)
-{
-    return shape->bytes <= FULL_BYTES ? 1 : (shape->bytes - HEADER_BYTES + MSS - 1) / MSS;
-}
-
-static uint32_t frame_bytes(const struct shape *shape, uint32_t index)
-{
-    const uint32_t sent = index * MSS;
-
-    if (shape->bytes <= FULL_BYTES)
-        return shape->bytes;
-    return HEADER_BYTES +
-           (shape->bytes - HEADER_BYTES - sent < MSS ? shape->bytes - HEADER_BYTES - sent : MSS);
-}
-
-static uint32_t tcp_bytes(uint32_t bytes)
-{
-    return bytes <= 60 ? TCP_HEADER_BYTES : bytes - ETH_HEADER_BYTES - IPV4_HEADER_BYTES;
-}
-
-static uint32_t pseudo(const uint8_t *ip, uint32_t bytes)
-{
-    return checksum_pseudo_ipv4(ip + IPV4_SOURCE_AT, ip + IPV4_DESTINATION_AT, IP_PROTOCOL_TCP,
-                                (uint16_t)bytes);
-}
-
-/* Frame `index` of a unit, complete with checksums: what the wire shall see. */
-static uint32_t frame_make(const struct shape *shape, uint32_t index, uint8_t *frame)
-{
-    static const uint8_t start[] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56, 0x52, 0x55,
-                                    0x0a, 0,    2,    2,    0x08, 0,    0x45};
-    static const uint8_t addresses[] = {10, 0, 2, 15, 10, 0, 2, 2};
-    const uint32_t bytes = frame_bytes(shape, index);
-    uint8_t *ip = frame + ETH_HEADER_BYTES;
-    uint8_t *tcp = ip + IPV4_HEADER_BYTES;
-
-    memset(frame, 0, bytes);
-    memcpy(frame, start, sizeof start);
-    be16_put(ip + IPV4_TOTAL_LENGTH_AT, (uint16_t)(IPV4_HEADER_BYTES + tcp_bytes(bytes)));
-    be16_put(ip + IPV4_ID_AT, (uint16_t)(7 + index));
-    ip[IPV4_TTL_AT] = 64;
-    ip[IPV4_PROTOCOL_AT] = IP_PROTOCOL_TCP;
-    memcpy(ip + IPV4_SOURCE_AT, addresses, sizeof addresses);
-    be16_put(ip + IPV4_CHECKSUM_AT, checksum_finish(checksum_add(0, ip, IPV4_HEADER_BYTES)));
-    be16_put(tcp + TCP_SOURCE_AT, 40000);
-    be16_put(tcp + TCP_DESTINATION_AT, 80);
-    be32_put(tcp + TCP_SEQUENCE_AT, 1 + index * MSS);
-    tcp[TCP_DATA_OFFSET_AT] = TCP_HEADER_BYTES / 4 << 4;
-    tcp[TCP_FLAGS_AT] = TCP_ACK;
-    be16_put(tcp + TCP_WINDOW_AT, 512);
-    if (bytes > 60) {
-        for (uint32_t i = HEADER_BYTES; i < bytes; i++)
-            frame[i] = (uint8_t)(i * 31 + index);
-    }
-    be16_put(tcp + TCP_CHECKSUM_AT,
-             checksum_finish(checksum_add(pseudo(ip, tcp_bytes(bytes)), tcp, tcp_bytes(bytes))));
-    return bytes;
 }
 
 /* Transmit: descriptors for one unit from slot `slot` on. */
@@ -400,8 +271,9 @@ static void bench_close(struct bench *b)
     free(b->memory);
 }
 
-static void run_tx(struct bench *b, uint32_t batches)
+static void run_tx(void *context, uint32_t batches)
 {
+    struct bench *b = context;
     for (uint32_t i = 0; i < batches; i++) {
         b->tx_tail = (b->tx_tail + b->tx_step) % b->tx_count;
         put(b, TDBAL + TAIL, b->tx_tail);
@@ -411,8 +283,9 @@ static void run_tx(struct bench *b, uint32_t batches)
     }
 }
 
-static void run_rx(struct bench *b, uint32_t batches)
+static void run_rx(void *context, uint32_t batches)
 {
+    struct bench *b = context;
     const uint32_t slots = b->shape->units * frames_of(b->shape);
 
     for (uint32_t i = 0; i < batches; i++) {
@@ -430,8 +303,9 @@ static void run_rx(struct bench *b, uint32_t batches)
     }
 }
 
-static void run_limit(struct bench *b, uint32_t batches)
+static void run_limit(void *context, uint32_t batches)
 {
+    struct bench *b = context;
     const struct shape *shape = b->shape;
     const uint32_t frames = frames_of(shape);
 
@@ -481,7 +355,7 @@ static void check_rx(struct bench *b)
 
 struct path {
     const char *name, *memory;
-    void (*run)(struct bench *b, uint32_t batches);
+    void (*run)(void *context, uint32_t batches);
     bool direct;
 };
 
@@ -491,34 +365,6 @@ static const struct path paths[] = {
     {"rx", "-direct", run_rx, true},
 };
 enum { PATHS = sizeof paths / sizeof paths[0] };
-
-static double cpu_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
-}
-
-static void measure(struct bench *b, const struct path *path, const char *name, double ns_wanted)
-{
-    uint32_t batches = 1;
-    double ns = 0;
-
-    for (; ns < ns_wanted / 16; batches *= 2) { /* warms up, too */
-        const double start = cpu_ns();
-
-        path->run(b, batches);
-        ns = cpu_ns() - start;
-    }
-    batches = (uint32_t)(ns_wanted / ns * batches / 2) + 1;
-    const uint64_t allocated = allocations;
-    const double start = cpu_ns();
-    path->run(b, batches);
-    ns = cpu_ns() - start;
-    printf("%s %.2f %llu\n", name, ns / batches / b->shape->units,
-           (unsigned long long)(allocations - allocated));
-}
 
 int main(int argc, char **argv)
 {
@@ -543,7 +389,7 @@ int main(int argc, char **argv)
         if (one)
             path->run(&b, (uint32_t)strtoul(argv[2], NULL, 10));
         else
-            measure(&b, path, name, ns_wanted);
+            measure(name, shape, ns_wanted, path->run, &b);
         bench_close(&b);
     }
     must(found, "no such case");
