@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PATH_BYTES = 600 }; /* datagrams above it do not leave */
+
 void hostile_clear(struct hostile *hostile)
 {
     for (uint32_t i = 0; i < hostile->reserved_count; i++)
@@ -211,7 +213,18 @@ static ssize_t host_udp_send(void *context, int number, const uint8_t *data, uin
     struct hostile *hostile = context;
     socket_of(context, number, false);
     read_all(data, bytes);
-    return (hostile->mood & MOOD_UDP_REFUSED) != 0 ? -ECONNREFUSED : (ssize_t)bytes;
+    if ((hostile->mood & MOOD_UDP_REFUSED) != 0)
+        return -ECONNREFUSED;
+    return bytes > PATH_BYTES ? -EMSGSIZE : (ssize_t)bytes;
+}
+
+/* A path whose MTU is anything, or unknown. */
+static int host_udp_whole(void *context, int number, bool whole)
+{
+    struct hostile *hostile = context;
+
+    socket_of(context, number, false);
+    return (int)(hostile->random >> 47) - (whole ? 1 : 0);
 }
 
 static ssize_t host_udp_receive(void *context, int number, uint8_t *data, uint32_t max_bytes)
@@ -311,6 +324,7 @@ struct nat_host hostile_host(struct hostile *hostile)
         .tcp_shutdown_write = host_tcp_shutdown_write,
         .udp_send = host_udp_send,
         .udp_receive = host_udp_receive,
+        .udp_whole = host_udp_whole,
         .error = host_error,
         .close = host_close,
         .dns_query = host_dns_query,
