@@ -90,6 +90,13 @@ static void want_digests(struct stream *stream)
         exit(1);
 }
 
+static void close_stream(struct stream *stream)
+{
+    EVP_MD_CTX_free(stream->sent);
+    EVP_MD_CTX_free(stream->received);
+    close(stream->fd);
+}
+
 static bool send_all(int fd, const void *data, size_t bytes)
 {
     return send(fd, data, bytes, MSG_NOSIGNAL) == (ssize_t)bytes; /* few bytes, all at once */
@@ -286,6 +293,7 @@ static bool transfer(const struct job *job, double *stall_s)
     }
     ok = ok && receive_end(stream.fd);
     *stall_s = stream.stall_s;
+    close_stream(&stream);
     return ok;
 }
 
@@ -299,10 +307,11 @@ int main(int argc, char **argv)
                         " down|up|half|idle HOST PORT BYTES [FLOWS [sha256]]\n");
         return 2;
     }
+    struct addrinfo *address = find_address(argv[2], argv[3]);
     const struct job job = {.kind = argv[1][0],
                             .sha256 = argc > 6 && strcmp(argv[6], "sha256") == 0,
                             .bytes = strtoull(argv[4], NULL, 10),
-                            .address = find_address(argv[2], argv[3])};
+                            .address = address};
     if (strcmp(argv[1], "idle") == 0)
         return hold_idle(job.address, atoi(argv[4]));
     const int flows = argc > 5 ? atoi(argv[5]) : 1;
@@ -320,5 +329,6 @@ int main(int argc, char **argv)
            "\"stall_s\":%.3f}\n",
            now_s() - start_s, half_at_s - start_s, (unsigned long long)job.bytes * (unsigned)flows,
            ok ? "true" : "false", ok && job.sha256 ? "true" : "false", stall_s);
+    freeaddrinfo(address);
     return ok ? 0 : 1;
 }

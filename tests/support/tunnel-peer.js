@@ -45,6 +45,7 @@ function parse(result) {
 /** The load server, the proxy, and as many guests as are asked for. */
 export class PeerWorld {
   #server;
+  #held = new Set();
   #port;
 
   /**
@@ -93,6 +94,8 @@ export class PeerWorld {
       stdio: ["pipe", "pipe", "inherit"],
     });
     const ended = new Promise((resolve) => child.once("close", resolve));
+    this.#held.add(child);
+    ended.then(() => this.#held.delete(child));
     return {
       /** Its bridge stands still: the tunnel is open, nobody answers. */
       freeze: () => child.kill("SIGSTOP"),
@@ -163,6 +166,10 @@ export class PeerWorld {
   }
 
   async close() {
+    for (const guest of this.#held) {
+      guest.stdin.destroy(); // its program ends by that
+      guest.kill("SIGKILL");
+    }
     await this.proxy?.stop();
     this.#server.stdin.end();
   }
