@@ -119,9 +119,15 @@ for (const isolated of [false, true]) {
     });
 
     test("net-rings.md §4: a frame the rings do not carry is refused whole", async () => {
-      const { nic } = await machine();
+      const { nic } = await machine({ ringBytes: 65536 });
       assert.equal(nic.receive(new Uint8Array(2049)), false);
       assert.equal(nic.receive(new Uint8Array(2048)), true);
+    });
+
+    test("l2-extensions.md §4: rings with room for them carry frames of 65550 bytes", async () => {
+      const { nic } = await machine();
+      assert.equal(nic.receive(new Uint8Array(65551)), false);
+      assert.equal(nic.receive(new Uint8Array(65550)), true);
     });
 
     test("the cable: STATUS.LU follows", async () => {

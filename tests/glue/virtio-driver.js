@@ -146,11 +146,12 @@ export class VirtioDriver {
     this.put(NOTIFY + 4 * queue, 2, queue);
   }
 
-  /** Sends a frame: header and frame in one buffer. @param {Uint8Array} frame */
-  send(frame) {
+  /** Sends a frame: header and frame in one buffer, which may reach into those behind it.
+   *  @param {Uint8Array} frame @param {Uint8Array} [header] */
+  send(frame, header = new Uint8Array(this.headerBytes)) {
     const index = this.avail[TX] % this.size;
     const at = this.bufferAt(TX, index);
-    this.ram.fill(0, at, at + this.headerBytes);
+    this.ram.set(header, at);
     this.ram.set(frame, at + this.headerBytes);
     this.#post(TX, index, this.headerBytes + frame.length, 0);
     this.kick(TX);

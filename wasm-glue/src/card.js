@@ -20,6 +20,7 @@ const ALIGNMENT_BYTES = 64;
  * @typedef {object} Rings
  * @property {WebAssembly.Memory} memory
  * @property {boolean} shared
+ * @property {boolean} superFrames  each record begins with a gso_size (l2-extensions.md §6)
  * @property {number} txAt  where the header of NET_TX is
  * @property {number} rxAt
  * @property {number} signalAt  two words: 0 = the card wants a message when frames arrive,
@@ -47,6 +48,7 @@ const ALIGNMENT_BYTES = 64;
  * @property {ArrayLike<number>} mac
  * @property {number[]} options  a word for each of the model's options
  * @property {number} ringBytes
+ * @property {boolean} superFrames
  */
 
 /** @param {ArrayLike<number>} bytes */
@@ -143,14 +145,11 @@ export function optionWords(instance, model, given) {
     const choices = choicesAt === 0 ? [] : instance.text(choicesAt).split(" ");
     const min = x.nic_option_min(model, index);
     const max = x.nic_option_max(model, index);
-    if (choices.length === 0 && Number.isInteger(value) && value >= min && value <= max)
-      return value;
+    if (choicesAt === 0 && Number.isInteger(value) && value >= min && value <= max) return value;
     const word = typeof value === "number" || typeof value === "string" ? `${value}` : "";
     if (choices.includes(word)) return choices.indexOf(word);
     const right =
-      choices.length === 0
-        ? `a whole number from ${min} to ${max}`
-        : `one of ${choices.join(", ")}`;
+      choicesAt === 0 ? `a whole number from ${min} to ${max}` : `one of ${choices.join(", ")}`;
     throw new TypeError(`bad ${name} ${word || typeof value}: give ${right}`);
   });
 }
@@ -192,7 +191,8 @@ function regionNeed(module, { exports }, model, ringBytes) {
  * @param {(rings: { txAt: number, rxAt: number }) => void} [beforeOpen]  the rings are built and empty
  * @returns {Home}
  */
-function openCard(instance, { model, mac, options, ringBytes, linear }, beforeOpen) {
+function openCard(instance, { linear, ...what }, beforeOpen) {
+  const { model, mac, options, ringBytes } = what;
   const { exports: x, constants: c } = instance;
   const ringsBytes = x.rings_bytes(ringBytes, ringBytes);
   const at = instance.alloc(x.nic_card_bytes(model));
@@ -216,7 +216,10 @@ function openCard(instance, { model, mac, options, ringBytes, linear }, beforeOp
   const host = linear ? direct : c.ABI_HOST_CALLBACKS;
   const ram = [linear?.guestBase ?? 0, linear?.guestSize ?? 0];
   const rings = [ringsAt, ringsBytes];
-  check("nic_open", x.nic_open(at, model, macAt, optionsAt, ...rings, host, ...ram));
+  check(
+    "nic_open",
+    x.nic_open(at, model, macAt, optionsAt, ...rings, host, ...ram, what.superFrames),
+  );
   return home;
 }
 
@@ -247,7 +250,10 @@ export async function makeCard(options, env) {
     maxBytes: linear ? 0 : 2 * ringBytes + CARD_ROOM_BYTES,
   });
   const model = modelNumber(instance, name);
-  const what = { model, mac, options: optionWords(instance, model, options), ringBytes };
+  const words = optionWords(instance, model, options);
+  // A record longer than half a ring may never find a place in it (net-rings.md §3.7).
+  const superFrames = ringBytes > 4 * instance.constants.ABI_SUPER_FRAME_BYTES;
+  const what = { model, mac, options: words, ringBytes, superFrames };
   if (instance.exports.rings_bytes(ringBytes, ringBytes) === 0)
     throw new RangeError("ringBytes must be a multiple of 4 above 0");
   if (linear) {
@@ -268,6 +274,7 @@ export async function makeCard(options, env) {
     rings: {
       memory: instance.memory,
       shared,
+      superFrames,
       txAt,
       rxAt,
       signalAt: instance.alloc(SIGNAL_BYTES),

@@ -23,8 +23,7 @@ const PUMP_SLEEPS = 1;
 
 /** @param {string} type @param {unknown} detail @returns {Event} */
 function customEvent(type, detail) {
-  if (typeof CustomEvent === "function") return new CustomEvent(type, { detail });
-  return Object.assign(new Event(type), { detail }); // Node 18
+  return Object.assign(new Event(type), { detail }); // Node 18 has no CustomEvent
 }
 
 /** What a worker can be sent of the options. @param {TunnelOptions} options */

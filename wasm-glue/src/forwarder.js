@@ -4,7 +4,8 @@
 /**
  * @typedef {object} FrameSink  the tunnel while it is open
  * @property {boolean} congested  stop draining for a while
- * @property {(data: Uint8Array, offset: number, length: number) => boolean} sendFrame
+ * @property {(data: Uint8Array, offset: number, length: number, gsoBytes: number) => boolean}
+ *   sendFrame
  */
 /**
  * @typedef {object} ForwarderOptions
@@ -12,10 +13,13 @@
  * @property {number} [maxPendingRxBytes]  0: drop at once when NET_RX is full
  * @property {number} [maxFrameSize]
  */
+/** @typedef {ForwarderOptions & { superFrames?: boolean }} RingOptions  as Rings.superFrames */
 
 const PENDING_BYTES = 8 << 20;
 const FRAMES_PER_TICK = 128;
 const FRAME_BYTES = 2048; // net-rings.md §4: what a ring carries
+const SUPER_BYTES = 65550; // l2-extensions.md §4: and one for super-frames
+const PREFIX_BYTES = 2; // whose records begin with the gso_size, little-endian
 
 /** Owns the queue of frames NET_RX has no room for; the rings and the tunnel are borrowed. */
 export class Forwarder {
@@ -24,9 +28,10 @@ export class Forwarder {
   #maxFrames;
   #maxPendingBytes;
   #maxFrameBytes;
+  #prefixBytes;
   /** @type {FrameSink | null} */ #tunnel = null;
   #running = true;
-  /** @type {Uint8Array[]} */ #pending = [];
+  /** @type {[frame: Uint8Array, gsoBytes: number][]} */ #pending = [];
   #pendingFirst = 0;
   #pendingBytes = 0;
   #counters = {
@@ -47,14 +52,15 @@ export class Forwarder {
   /**
    * @param {import("./ring-core.js").Ring} tx  NET_TX, of which this is the only consumer
    * @param {import("./ring-core.js").Ring} rx  NET_RX
-   * @param {ForwarderOptions} [options]
+   * @param {RingOptions} [options]
    */
   constructor(tx, rx, options = {}) {
     this.#tx = tx;
     this.#rx = rx;
     this.#maxFrames = options.maxFramesPerTick ?? FRAMES_PER_TICK;
     this.#maxPendingBytes = options.maxPendingRxBytes ?? PENDING_BYTES;
-    this.#maxFrameBytes = options.maxFrameSize ?? FRAME_BYTES;
+    this.#maxFrameBytes = options.maxFrameSize ?? (options.superFrames ? SUPER_BYTES : FRAME_BYTES);
+    this.#prefixBytes = options.superFrames ? PREFIX_BYTES : 0;
   }
 
   /** @param {FrameSink | null} tunnel  null: frames of the guest are dropped and counted */
@@ -88,18 +94,19 @@ export class Forwarder {
     return this.#drain();
   }
 
-  /** A frame from the tunnel, in its order. It is copied. @param {Uint8Array} frame */
-  receive(frame) {
+  /** A frame from the tunnel, in its order. It is copied.
+   *  @param {Uint8Array} frame @param {number} [gsoBytes] */
+  receive(frame, gsoBytes = 0) {
     const counters = this.#counters;
     if (!this.#running) counters.rxDroppedWhileStopped++;
-    else if (!this.#rx.fits(frame.length)) counters.rxDroppedRingTooSmall++;
-    else if (this.hasPending || !this.#push(frame)) this.#keep(frame);
+    else if (!this.#rx.fits(frame.length + this.#prefixBytes)) counters.rxDroppedRingTooSmall++;
+    else if (this.hasPending || !this.#push(frame, gsoBytes)) this.#keep(frame, gsoBytes);
   }
 
-  /** @param {Uint8Array} frame */
-  #push(frame) {
+  /** @param {Uint8Array} frame @param {number} gsoBytes */
+  #push(frame, gsoBytes) {
     const counters = this.#counters;
-    if (!this.#rx.tryPush(frame)) {
+    if (!this.#rx.tryPush(frame, this.#prefixBytes, gsoBytes)) {
       counters.rxRingFull++;
       return false;
     }
@@ -108,21 +115,21 @@ export class Forwarder {
     return true;
   }
 
-  /** @param {Uint8Array} frame */
-  #keep(frame) {
+  /** @param {Uint8Array} frame @param {number} gsoBytes */
+  #keep(frame, gsoBytes) {
     if (this.#maxPendingBytes === 0) this.#counters.rxDroppedNetRxFull++;
     else if (frame.length > this.#maxPendingBytes - this.#pendingBytes)
       this.#counters.rxDroppedPendingOverflow++;
     else {
-      this.#pending.push(frame.slice());
+      this.#pending.push([frame.slice(), gsoBytes]);
       this.#pendingBytes += frame.length;
     }
   }
 
   #pushPending() {
     while (this.hasPending) {
-      const frame = this.#pending[this.#pendingFirst];
-      if (!this.#push(frame)) return;
+      const [frame, gsoBytes] = this.#pending[this.#pendingFirst];
+      if (!this.#push(frame, gsoBytes)) return;
       this.#pendingBytes -= frame.length;
       this.#pendingFirst++;
     }
@@ -144,15 +151,19 @@ export class Forwarder {
       return "empty";
     }
     let refused = false;
+    const prefixBytes = this.#prefixBytes;
     const take = (
       /** @type {Uint8Array} */ data,
-      /** @type {number} */ offset,
-      /** @type {number} */ length,
+      /** @type {number} */ start,
+      /** @type {number} */ bytes,
     ) => {
+      const offset = start + prefixBytes;
+      const length = bytes - prefixBytes;
+      const gsoBytes = prefixBytes > 0 ? data[start] | (data[start + 1] << 8) : 0;
       // The refused frame is gone as well: it was counted, and what follows waits (§9.5).
       if (refused || tunnel?.congested) return false;
       if (!tunnel) counters.txDroppedNoTunnel++;
-      else if (tunnel.sendFrame(data, offset, length)) {
+      else if (tunnel.sendFrame(data, offset, length, gsoBytes)) {
         counters.txFrames++;
         counters.txBytes += length;
       } else {
@@ -161,7 +172,7 @@ export class Forwarder {
       }
       return true;
     };
-    const freed = this.#tx.consume(this.#maxFrames, this.#maxFrameBytes, take);
+    const freed = this.#tx.consume(this.#maxFrames, this.#maxFrameBytes + prefixBytes, take);
     if (refused || tunnel?.congested) return "busy";
     if (freed === this.#maxFrames || this.#tx.hasData) return "more";
     counters.txRingEmpty++;

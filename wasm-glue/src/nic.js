@@ -189,7 +189,7 @@ export class Nic {
   receive(frame) {
     this.#slot();
     const { instance, at } = this.#made;
-    if (frame.length > instance.constants.ABI_RING_FRAME_BYTES) return false;
+    if (frame.length > instance.constants.ABI_SUPER_FRAME_BYTES) return false;
     instance.bytes(instance.exports.nic_area(at), frame.length).set(frame);
     if (instance.exports.nic_receive(at, frame.length) !== 0) return false;
     this.#announce();
@@ -265,7 +265,6 @@ export class Nic {
     return {
       rings: this.#made.rings,
       wasmOptions: this.#made.wasmOptions,
-      frameBytes: this.#made.instance.constants.ABI_RING_FRAME_BYTES,
       announce: () => this.#announce(),
       plug: (/** @type {Port | null} */ port) => {
         if (port && this.#port) throw new Error("this Nic has a tunnel already");

@@ -32,18 +32,19 @@ export class Pump {
    * @param {object} parts
    * @param {import("./ring-core.js").Ring} parts.tx
    * @param {import("./ring-core.js").Ring} parts.rx
+   * @param {boolean} [parts.superFrames]  as Rings.superFrames
    * @param {TunnelClient} parts.client
    * @param {PumpOptions} parts.options
    * @param {typeof WebSocket} parts.WebSocket
    * @param {import("./socket.js").Timers} parts.timers
    * @param {PumpEvents} parts.on
    */
-  constructor({ tx, rx, client, options, WebSocket, timers, on }) {
+  constructor({ tx, rx, superFrames, client, options, WebSocket, timers, on }) {
     this.tx = tx;
     this.rx = rx;
     this.#client = client;
     this.#arrived = on.arrived;
-    this.#forwarder = new Forwarder(tx, rx, options);
+    this.#forwarder = new Forwarder(tx, rx, { ...options, superFrames });
     const session = new Session({
       client,
       options,
@@ -56,7 +57,7 @@ export class Pump {
           this.#forwarder.setTunnel(state === "open" ? session : null);
           on.state(state);
         },
-        frame: (frame) => this.#forwarder.receive(frame),
+        frame: (frame, gsoBytes) => this.#forwarder.receive(frame, gsoBytes),
         frames: () => this.#announce(),
       },
     });
@@ -73,10 +74,13 @@ export class Pump {
    * @param {import("./socket.js").Timers} [parts.timers]
    */
   static async create({ rings, options, wasm, WebSocket, on, timers = systemTimers }) {
-    const client = await TunnelClient.create(clientOptions(options), wasm, timers.random);
+    const { superFrames } = rings;
+    const settled = clientOptions(options);
+    if (superFrames) settled.maxFrameSize = options.maxFrameSize ?? 0; // 0: as long as they get
+    const client = await TunnelClient.create({ ...settled, superFrames }, wasm, timers.random);
     const tx = ringAt(rings.memory, rings.txAt);
     const rx = ringAt(rings.memory, rings.rxAt);
-    return new Pump({ tx, rx, client, options, WebSocket, timers, on });
+    return new Pump({ tx, rx, superFrames, client, options, WebSocket, timers, on });
   }
 
   start() {

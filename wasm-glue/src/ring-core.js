@@ -186,8 +186,8 @@ export class Ring {
   }
 
   // §3.3. Returns 0 or a RingStatus.
-  #push(bytes) {
-    const length = bytes.byteLength;
+  #push(bytes, prefixBytes, prefix) {
+    const length = bytes.byteLength + prefixBytes;
     const need = Ring.#recordBytes(length);
 
     this.#refresh();
@@ -205,7 +205,9 @@ export class Ring {
       const next = this.#next;
       if (Atomics.compareExchange(this.#words, RESERVE, tail | 0, next | 0) !== (tail | 0))
         continue;
-      this.#data.set(bytes, this.#fill(tail, length));
+      let at = this.#fill(tail, length);
+      for (let i = 0; i < prefixBytes; i++) this.#data[at++] = prefix >> (8 * i);
+      this.#data.set(bytes, at);
       if (this.#commitTurn(tail)) this.#store(COMMIT, next);
       else this.#owed = { at: tail, next };
       this.#stats.pushed++;
@@ -236,15 +238,16 @@ export class Ring {
    * @throws {RangeError} it can never fit
    */
   push(bytes) {
-    const status = this.#push(bytes);
+    const status = this.#push(bytes, 0, 0);
     if (status === RingStatus.TOO_LARGE)
       throw new RangeError(`record of ${bytes.byteLength} bytes never fits the ring`);
     return status === 0;
   }
 
-  /** The same, false for a record that can never fit too. */
-  tryPush(bytes) {
-    return this.#push(bytes) === 0;
+  /** The same, false for a record that can never fit too; the record may begin with a number of
+   *  prefixBytes, little-endian. */
+  tryPush(bytes, prefixBytes = 0, prefix = 0) {
+    return this.#push(bytes, prefixBytes, prefix) === 0;
   }
 
   /**

@@ -23,7 +23,7 @@ const MAX_BUFFERED = 16 << 20;
 /**
  * @typedef {object} SessionEvents
  * @property {(state: State) => void} state
- * @property {(frame: Uint8Array) => void} frame
+ * @property {(frame: Uint8Array, gsoBytes: number) => void} frame
  * @property {() => void} frames
  * @property {(error: Error) => void} error
  * @property {(error: Error) => void} fatal  the session has stopped for good
@@ -75,9 +75,10 @@ export class Session {
     return this.#client.queuedBytes > QUEUE_ENOUGH_BYTES || (this.#socket?.congested ?? false);
   }
 
-  /** @param {Uint8Array} data @param {number} offset @param {number} length */
-  sendFrame(data, offset, length) {
-    if (this.#client.sendFrame(data, offset, length)) return true;
+  /** @param {Uint8Array} data @param {number} offset @param {number} length
+   *  @param {number} gsoBytes */
+  sendFrame(data, offset, length, gsoBytes) {
+    if (this.#client.sendFrame(data, offset, length, gsoBytes)) return true;
     this.#socket?.takeEvents();
     return false;
   }
@@ -152,7 +153,7 @@ export class Session {
         maxBufferedAmount: this.#options.maxBufferedAmount ?? MAX_BUFFERED,
         on: {
           open: () => this.#opened(),
-          frame: (frame) => this.#on.frame(frame),
+          frame: this.#on.frame,
           frames: () => {
             this.#alive();
             this.#on.frames();

@@ -24,7 +24,7 @@ export const systemTimers = {
 /**
  * @typedef {object} SocketEvents
  * @property {() => void} open
- * @property {(frame: Uint8Array) => void} frame  a view, good during the call
+ * @property {(frame: Uint8Array, gsoBytes: number) => void} frame  a view, good during the call
  * @property {() => void} frames  after the last frame of a message
  * @property {(rttMs: number | undefined) => void} pong
  * @property {(error: Error) => void} error

@@ -13,6 +13,7 @@ import { Instance, loadModule } from "./wasm.js";
  * @property {number} [keepaliveMaxMs]
  * @property {boolean} [extensions]  false: speak the base protocol only
  */
+/** @typedef {Required<ClientOptions> & { superFrames?: boolean }} Settled */
 
 /** @type {Required<ClientOptions>} */
 export const CLIENT_DEFAULTS = Object.freeze({
@@ -44,7 +45,8 @@ export function clientOptions(options) {
 
 /**
  * @typedef {object} ClientEvents
- * @property {(frame: Uint8Array) => void} frame  a view, good during the call
+ * @property {(frame: Uint8Array, gsoBytes: number) => void} frame  a view, good during the call;
+ *   gsoBytes above 0: a super-frame of segments of so many bytes
  * @property {(rttMs: number | undefined) => void} pong
  * @property {(error: Error) => void} error
  * @property {(code: number) => void} close  the transport must be closed; 0: no code
@@ -66,7 +68,7 @@ export class TunnelClient {
   /** @type {Record<string, number>} of the clients before this one */ #past = {};
 
   /** Use TunnelClient.create().
-   *  @param {Instance} instance @param {Required<ClientOptions>} options
+   *  @param {Instance} instance @param {Settled} options
    *  @param {() => number} random */
   constructor(instance, options, random) {
     const { exports, constants } = instance;
@@ -79,7 +81,7 @@ export class TunnelClient {
   }
 
   /**
-   * @param {Required<ClientOptions>} options
+   * @param {Settled} options
    * @param {import("./wasm.js").WasmOptions} [wasm]
    * @param {() => number} [random]
    */
@@ -91,6 +93,7 @@ export class TunnelClient {
 
   #arguments() {
     const o = this.#options;
+    const c = this.#instance.constants;
     const seed = Math.floor(this.#random() * 2 ** 32) | 0;
     return [
       o.maxQueuedBytes,
@@ -100,7 +103,7 @@ export class TunnelClient {
       o.keepaliveMaxMs,
       o.errorIntervalMs,
       seed,
-      o.extensions ? 1 : 0,
+      (o.extensions ? c.ABI_TUNNEL_EXTENDED : 0) | (o.superFrames ? c.ABI_TUNNEL_SUPER : 0),
     ];
   }
 
@@ -110,10 +113,13 @@ export class TunnelClient {
    */
   reset({ maxFrameSize, maxControlSize } = {}) {
     if (this.#at !== 0) this.#past = this.stats();
+    const now = this.#options;
+    // A gateway's limit of the base protocol: a peer that takes more says so in its HELLO.
+    if (now.superFrames && Number(maxFrameSize) >= CLIENT_DEFAULTS.maxFrameSize) maxFrameSize = 0;
     this.#options = {
-      ...this.#options,
-      maxFrameSize: maxFrameSize ?? this.#options.maxFrameSize,
-      maxControlSize: maxControlSize ?? this.#options.maxControlSize,
+      ...now,
+      maxFrameSize: maxFrameSize || now.maxFrameSize,
+      maxControlSize: maxControlSize ?? now.maxControlSize,
     };
     const given = this.#arguments();
     const bytes = this.#exports.tunnel_bytes(...given);
@@ -143,15 +149,22 @@ export class TunnelClient {
   }
 
   /**
-   * Queues a frame; it is copied.
+   * Queues a frame; it is copied. A super-frame (gsoBytes above 0) goes as it is to a peer that takes
+   * it, cut to any other.
    * @param {Uint8Array} data @param {number} [offset] @param {number} [length]
+   * @param {number} [gsoBytes]
    * @returns {boolean}  false: refused, look at the events
    */
-  sendFrame(data, offset = 0, length = data.length - offset) {
-    const at = this.#exports.tunnel_send_begin(this.#at, length);
+  sendFrame(data, offset = 0, length = data.length - offset, gsoBytes = 0) {
+    const x = this.#exports;
+    const at =
+      gsoBytes > 0
+        ? x.tunnel_super_begin(this.#at, length, gsoBytes)
+        : x.tunnel_send_begin(this.#at, length);
     if (at === 0) return false;
     this.#heap.set(data.subarray(offset, offset + length), at);
-    this.#exports.tunnel_send_end(this.#at);
+    if (gsoBytes > 0) return x.tunnel_super_end(this.#at) >= 0;
+    x.tunnel_send_end(this.#at);
     return true;
   }
 
@@ -189,10 +202,11 @@ export class TunnelClient {
     const c = this.#instance.constants;
     for (;;) {
       const at = this.#exports.tunnel_event(this.#at);
-      const [type, frame, frameBytes, rttMs, reason, code, detail, closeCode] =
-        this.#instance.words(at, 8);
+      const [type, frame, frameBytes, rttMs, reason, code, detail, closeCode, gsoBytes] =
+        this.#instance.words(at, 9);
       if (type === c.L2T_EVENT_NONE) return;
-      if (type === c.L2T_EVENT_FRAME) events.frame(this.#heap.subarray(frame, frame + frameBytes));
+      if (type === c.L2T_EVENT_FRAME)
+        events.frame(this.#heap.subarray(frame, frame + frameBytes), gsoBytes);
       else if (type === c.L2T_EVENT_PONG) events.pong(rttMs === NO_RTT ? undefined : rttMs);
       else if (type === c.L2T_EVENT_ERROR) events.error(this.#error(reason, code | 0, detail));
       else if (type === c.L2T_EVENT_CLOSE) events.close(closeCode);

@@ -259,11 +259,8 @@ class Machine {
 
   #hookConfigSpace() {
     const pci = this.#pci;
-    for (const [name, size] of [
-      ["pci_write8", 1],
-      ["pci_write16", 2],
-      ["pci_write32", 4],
-    ]) {
+    for (const size of [1, 2, 4]) {
+      const name = `pci_write${8 * size}`;
       const inherited = pci[name];
       pci[name] = (address, value) => {
         const slot = this.slots.get((address >> 8) & 0xffff);
@@ -275,11 +272,8 @@ class Machine {
     // v86 answers from an array; our card answers itself, since reads may have side effects.
     for (let at = 0; at < 4; at++) {
       const entry = this.#cpu.io.ports[CONFIG_DATA_PORT + at];
-      for (const [name, size] of [
-        ["read8", 1],
-        ["read16", 2],
-        ["read32", 4],
-      ]) {
+      for (const size of [1, 2, 4]) {
+        const name = `read${8 * size}`;
         const inherited = entry[name];
         entry[name] = (port) => {
           const [register, function_, bus, enable] = pci.pci_addr;
@@ -428,8 +422,7 @@ class Slot {
 
   unplug() {
     this.windows.close();
-    this.#nic.onInterrupt = () => {};
-    this.#nic.onWork = () => {};
+    this.#nic.onInterrupt = this.#nic.onWork = null;
     this.#machine.unplug(this.#pciId);
   }
 
@@ -460,11 +453,11 @@ class Slot {
   }
 
   saveState() {
-    return this.#nic.saveState?.() ?? new Uint8Array(0);
+    return this.#nic.saveState();
   }
 
   restoreState(bytes) {
-    if (bytes.length > 0) this.#nic.restoreState?.(bytes);
+    this.#nic.restoreState(bytes);
     this.#configChanged();
   }
 
@@ -490,13 +483,8 @@ class Slot {
 
   #dmaRead(gpa, bytes) {
     const ram = this.#machine.ram();
-    const length = bytes.length;
-    if (gpa > ram.length || length > ram.length - gpa) return false;
-    if (length <= 16) {
-      for (let at = 0; at < length; at++) bytes[at] = ram[gpa + at]; // cheaper than a view
-    } else {
-      bytes.set(ram.subarray(gpa, gpa + length));
-    }
+    if (gpa > ram.length || bytes.length > ram.length - gpa) return false;
+    bytes.set(ram.subarray(gpa, gpa + bytes.length));
     return true;
   }
 
