@@ -233,6 +233,29 @@ static void without_the_option_it_is_an_unknown_type(void **state)
     talk_free(&t);
 }
 
+/* §4: "with tag 1 above 2048 on both sides": a jumbo frame that the peer does not take is lost and
+ * counted, and the tunnel goes on. */
+static void a_jumbo_frame_waits_for_the_peers_hello(void **state)
+{
+    static const char jumbo_hello[] = "a203100001000001"
+                                      "010400002328"; /* frames of 9000 bytes */
+    struct talk t;
+
+    (void)state;
+    greet(&t, NULL);
+    assert_non_null(l2t_client_send_begin(t.client, 2048));
+    assert_null(l2t_client_send_begin(t.client, 2049));
+    assert_int_equal(l2t_client_stats(t.client)->tx_refused_size, 1);
+    talk_event(&t, L2T_EVENT_NONE);
+    talk_feed(&t, jumbo_hello);
+    assert_non_null(l2t_client_send_begin(t.client, 9000));
+    assert_null(l2t_client_send_begin(t.client, 9001));
+    talk_event(&t, L2T_EVENT_NONE);
+    assert_null(l2t_client_send_begin(t.client, L2T_FRAME_MAX_JUMBO + 1)); /* nobody takes that */
+    assert_int_equal(talk_event(&t, L2T_EVENT_ERROR).reason, L2T_REASON_FRAME_TOO_LARGE);
+    talk_free(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +267,7 @@ int main(void)
         cmocka_unit_test(a_super_frame_arrives_with_its_segment_size),
         cmocka_unit_test(a_malformed_super_frame_is_reported),
         cmocka_unit_test(without_the_option_it_is_an_unknown_type),
+        cmocka_unit_test(a_jumbo_frame_waits_for_the_peers_hello),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -249,13 +249,16 @@ static void send_control(struct l2t_client *client, enum l2t_type type, const ui
     client->stats.queued_bytes = client->queue.encoded_bytes;
 }
 
-/* What a frame may have on its way out: our own limit, and the peer's once it is known. */
+/* What a frame may have on its way out: our own limit, and the peer's once it is known. Before,
+ * limits above the base one bind as extensions do: they wait for the HELLO. */
 static uint32_t frame_out_max(const struct l2t_client *client)
 {
     const uint32_t own = client->options.limits.frame_max_bytes;
+    uint32_t peer = client->options.super_frames ? L2T_FRAME_MAX_DEFAULT : own;
 
-    return client->peer_known && client->peer.frame_max_bytes < own ? client->peer.frame_max_bytes
-                                                                    : own;
+    if (client->peer_known)
+        peer = client->peer.frame_max_bytes;
+    return peer < own ? peer : own;
 }
 
 static uint8_t *frame_begin(struct l2t_client *client, enum l2t_type type, uint32_t payload_bytes)
@@ -278,7 +281,9 @@ uint8_t *l2t_client_send_begin(struct l2t_client *client, uint32_t frame_bytes)
     }
     if (frame_bytes > frame_out_max(client)) {
         client->stats.tx_refused_size++;
-        fail(client, L2T_REASON_FRAME_TOO_LARGE, 0, 0);
+        /* Who sends super-frames does not know what this peer takes: the frame is lost, no more. */
+        if (!client->options.super_frames || frame_bytes > client->options.limits.frame_max_bytes)
+            fail(client, L2T_REASON_FRAME_TOO_LARGE, 0, 0);
         return NULL;
     }
     return frame_begin(client, L2T_FRAME, frame_bytes);
