@@ -125,7 +125,7 @@ const jobs = {
     return {};
   },
 
-  /** Datagrams of the given lengths, each compared with its echo. */
+  /** Datagrams of the given lengths, each compared with its echo, up to the first wrong one. */
   async udp() {
     const socket = createSocket(host.includes(":") ? "udp6" : "udp4");
     const wrong = [];
@@ -134,7 +134,9 @@ const jobs = {
       const heard = once(socket, "message", { signal: AbortSignal.timeout(ANSWER_MS) });
       socket.send(sent, port, host);
       const [message, from] = await heard.catch((error) => [error.name, {}]);
-      if (!sent.equals(Buffer.from(message)) || from.port !== port) wrong.push(bytes);
+      if (sent.equals(Buffer.from(message)) && from.port === port) continue;
+      wrong.push(bytes);
+      break;
     }
     socket.close();
     return { wrong };

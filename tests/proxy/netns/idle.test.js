@@ -1,7 +1,16 @@
 // Flows with nothing to say: they stay, unless their guest is gone (RFC 1122 §4.2.3.6). Ten real
 // minutes in the long campaign (AERO_NETNS_LONG=1), a short keepalive otherwise.
 import assert from "node:assert/strict";
-import { expertTest, isLong, netnsTest, openWorld, site, until, useWorld } from "./world.js";
+import {
+  assertNoFaults,
+  expertTest,
+  isLong,
+  netnsTest,
+  openWorld,
+  site,
+  until,
+  useWorld,
+} from "./world.js";
 
 const KEEPALIVE_MS = 400;
 const LONG_MS = 10 * 60_000 + 15_000; // past the default keepalive
@@ -80,7 +89,7 @@ if (isLong) {
       assert.equal(await world.metric("l2_tcp_conns_active"), PROBES);
       for (const guest of guests) await sayAgain(guest);
       await Promise.all(guests.map((guest) => guest.release()));
-      here.world.captures.push(...world.captures);
+      assertNoFaults(world);
     } finally {
       await world.close();
     }

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { expertTest, MB, netnsTest, site, until, useWorld, whyNotHere } from "./world.js";
+import { expertTest, hasIpv6, MB, netnsTest, site, until, useWorld, whyNotHere } from "./world.js";
 
 const here = useWorld({ AERO_L2_IPV6: "1" });
 const build =
@@ -91,7 +91,11 @@ testWith("dhclient", "ISC dhclient gets the lease, and it works", async () => {
   assert.match(output, /lease 10\.0\.2\.15 mask 255\.255\.255\.0 dns 10\.0\.2\.2/);
 });
 
-testWith("dhclient", "stateless DHCPv6 tells ISC dhclient the name server", async () => {
+const testWith6 = hasIpv6
+  ? testWith
+  : (_program, name) => test(name, { skip: whyNotHere || "this kernel has no IPv6" });
+
+testWith6("dhclient", "stateless DHCPv6 tells ISC dhclient the name server", async () => {
   const told = leaseScript("dhclient6", ['echo "dns $new_dhcp6_name_servers"']);
   const files = `-lf ${folder}/leases6 -pf ${folder}/pid6 -cf /dev/null`;
   const script = `until ip -6 address show dev tap0 scope link -tentative | grep -q inet6; do
