@@ -19,6 +19,12 @@ const HOLE_END = 0x100000000;
  * @property {(bytes: number) => number} [allocate]  the emulator's allocator; 0: no room
  * @property {(gpa: number, bytes: number) => void} [written]  the card wrote guest memory
  */
+/**
+ * @typedef {object} ShortAccess  between guest memory and `heap` from index `at` on, for accesses too
+ *   short to be worth a view of their own; false: not done
+ * @property {(gpa: number, heap: Uint8Array, at: number, bytes: number) => boolean} readShort
+ * @property {(gpa: number, heap: Uint8Array, at: number, bytes: number) => boolean} writeShort
+ */
 /** @typedef {LinearMemory & MemoryCallbacks} EitherMemory  callbacks where the other cannot be */
 /** @typedef {MemoryCallbacks | Uint8Array | (() => Uint8Array) | LinearMemory} GuestMemory */
 
@@ -36,9 +42,21 @@ function fillOutside(gpa, bytes) {
   return false;
 }
 
-/** @param {() => Uint8Array} view @returns {MemoryCallbacks} */
+/** @param {() => Uint8Array} view @returns {MemoryCallbacks & ShortAccess} */
 function overView(view) {
   return {
+    readShort(gpa, heap, at, bytes) {
+      const ram = view();
+      if (gpa + bytes > ram.length) return false;
+      for (let i = 0; i < bytes; i++) heap[at + i] = ram[gpa + i];
+      return true;
+    },
+    writeShort(gpa, heap, at, bytes) {
+      const ram = view();
+      if (gpa + bytes > ram.length) return false;
+      for (let i = 0; i < bytes; i++) ram[gpa + i] = heap[at + i];
+      return true;
+    },
     read(gpa, bytes) {
       const ram = view();
       if (gpa + bytes.length <= ram.length) {
@@ -66,12 +84,12 @@ function overCallbacks(memory) {
   };
 }
 
-/** No memory yet: an adapter will set it. @type {MemoryCallbacks} */
+/** No memory yet: an adapter will set it. @type {MemoryCallbacks & Partial<ShortAccess>} */
 export const noMemory = { read: fillOutside, write: () => false };
 
 /**
  * @param {unknown} memory
- * @returns {MemoryCallbacks}
+ * @returns {MemoryCallbacks & Partial<ShortAccess>}
  */
 export function guestMemory(memory) {
   if (memory instanceof Uint8Array) return overView(() => memory);

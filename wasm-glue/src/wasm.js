@@ -131,6 +131,7 @@ export class Instance {
   #at;
   #end;
   #ownsMemory;
+  #heap = new Uint8Array(0);
 
   /**
    * @param {WebAssembly.Instance} instance
@@ -230,6 +231,12 @@ export class Instance {
    *  @param {number} at @param {number} bytes */
   bytes(at, bytes) {
     return new Uint8Array(this.memory.buffer, at, bytes);
+  }
+
+  /** The whole memory, as of now. */
+  heap() {
+    if (this.#heap.buffer !== this.memory.buffer) this.#heap = new Uint8Array(this.memory.buffer);
+    return this.#heap;
   }
 
   /** @param {number} at @param {number} count */
