@@ -1,10 +1,10 @@
 // A process of nic.js: the cases of one kind of card, so that what the engine learns of one kind does
 // not slow another down; a page has one. Sends its cases, then answers "round" with the ns of a unit
 // of each, and "heap" with the bytes each leaves to the collector.
-//   node nic-runner.js callback|shared|direct|virtio-direct|virtio-callback|ne2k|virtio MS LIMIT_WASM
+//   node nic-runner.js callback|shared|direct|virtio-direct|virtio-callback|virtio-super|ne2k|virtio MS LIMIT_WASM
 import { readFileSync } from "node:fs";
 import { CardBench, makeLimit } from "./nic-card.js";
-import { shapes } from "./nic-frames.js";
+import { framesOf, shapes } from "./nic-frames.js";
 import { VirtioBench } from "./nic-virtio.js";
 
 const [via, ms, limitWasm] = process.argv.slice(2);
@@ -44,6 +44,7 @@ function heapBytes(one) {
 
 /** @returns {Promise<CardBench | VirtioBench>} */
 async function create(shape) {
+  if (via === "virtio-super") return VirtioBench.create(shape, "direct", true);
   const ours = /^virtio-(direct|callback)$/.exec(via);
   if (ours) return VirtioBench.create(shape, ours[1]);
   if (via !== "ne2k" && via !== "virtio") return CardBench.create(shape, via);
@@ -53,6 +54,7 @@ async function create(shape) {
 
 const cases = [];
 for (const shape of shapes) {
+  if (via === "virtio-super" && framesOf(shape).length === 1) continue;
   const bench = await create(shape);
   if (via === "direct") {
     const limit = await makeLimit(readFileSync(limitWasm));

@@ -35,18 +35,32 @@ const DESC_WRITE = 2;
 const NEEDS_CSUM = 1;
 const DATA_VALID = 2;
 const GSO_TCPV4 = 1;
-const [CSUM, GUEST_CSUM, MAC, HOST_TSO4, MRG_RXBUF, STATUS] = [0, 1, 5, 11, 15, 16];
+const [CSUM, GUEST_CSUM, MAC, GUEST_TSO4, HOST_TSO4, MRG_RXBUF, STATUS] = [0, 1, 5, 7, 11, 15, 16];
+const SUPER_RING_BYTES = 1 << 19; // enough for records with a gso_size before each frame
 
 const recordBytes = (frame) => (frame.length + 4 + 3) & ~3;
 const bits = (list) => list.reduce((sum, bit) => sum | (1 << bit), 0);
+
+/** The frames as one packet, its IP length over all of it, behind their gso_size. */
+function superRecord(frames) {
+  const payloads = frames.map((frame, index) =>
+    index === 0 ? frame : frame.subarray(HEADER_BYTES),
+  );
+  const record = new Uint8Array(Buffer.concat([Buffer.alloc(2), ...payloads]));
+  const view = new DataView(record.buffer);
+  view.setUint16(0, MSS, true);
+  view.setUint16(2 + 16, record.length - 2 - 14);
+  return record;
+}
 
 /** One card with the rings of one shape of traffic. */
 export class VirtioBench {
   /**
    * @param {import("./nic-frames.js").Shape} shape
    * @param {"direct" | "callback"} kind  the card lives in guest memory, or asks for it
+   * @param {boolean} [whole]  an aggregate passes as one super-frame, both ways
    */
-  static async create(shape, kind) {
+  static async create(shape, kind, whole = false) {
     const bench = new VirtioBench();
     let memory;
     let ram;
@@ -61,13 +75,18 @@ export class VirtioBench {
     bench.frames = framesOf(shape);
     bench.batch = [];
     for (let i = 0; i < shape.units; i++) bench.batch.push(...bench.frames);
+    if (whole) bench.batch = [superRecord(bench.frames)];
+    bench.whole = whole;
+    bench.rxStep = whole
+      ? Math.ceil((VNET_BYTES + shape.bytes) / BUFFER_BYTES)
+      : bench.batch.length;
     bench.batchBytes = bench.batch.reduce((sum, frame) => sum + recordBytes(frame), 0);
     bench.units = shape.units;
     bench.nic = await createNic({
       model: "virtio-net",
       memory,
       isolated: false,
-      ringBytes: 2 * bench.batchBytes,
+      ringBytes: whole ? SUPER_RING_BYTES : 2 * bench.batchBytes,
     });
     const { rings } = bench.nic[tunnelPort];
     bench.txWords = new Uint32Array(rings.memory.buffer, rings.txAt, 4);
@@ -153,7 +172,7 @@ export class VirtioBench {
   #start() {
     this.nic.configWrite(4, 2, 6);
     this.#put(Common.STATUS, 1, 3);
-    const features = [bits([CSUM, GUEST_CSUM, MAC, HOST_TSO4, MRG_RXBUF, STATUS]), 1];
+    const features = [bits([CSUM, GUEST_CSUM, MAC, GUEST_TSO4, HOST_TSO4, MRG_RXBUF, STATUS]), 1];
     features.forEach((word, index) => {
       this.#put(Common.DRIVER_FEATURE_SELECT, 4, index);
       this.#put(Common.DRIVER_FEATURE, 4, word);
@@ -194,10 +213,9 @@ export class VirtioBench {
 
   /** @param {number} batches */
   receive(batches) {
-    const { nic, rxWords, rxAvail, batchBytes } = this;
-    const frames = this.batch.length;
+    const { nic, rxWords, rxAvail, batchBytes, rxStep } = this;
     for (let i = 0; i < batches; i++) {
-      rxAvail[0] += frames;
+      rxAvail[0] += rxStep;
       nic.barWrite(0, NOTIFY + 4 * RX, 2, RX);
       rxWords[0] = 0;
       rxWords[1] = batchBytes;
@@ -210,6 +228,10 @@ export class VirtioBench {
   /** A batch each way, looked at. */
   #check() {
     this.transmit(1);
+    if (this.whole) {
+      this.#checkWhole();
+      return;
+    }
     const records = new DataView(this.txData.buffer, this.txData.byteOffset);
     let at = 0;
     for (const frame of this.batch) {
@@ -224,5 +246,19 @@ export class VirtioBench {
       const start = buffer + VNET_BYTES;
       mustEqual(this.ram.subarray(start, start + frame.length), frame, "virtio receive");
     });
+  }
+
+  #checkWhole() {
+    const record = this.batch[0];
+    const payload = record.subarray(2 + HEADER_BYTES);
+    const sent = new DataView(this.txData.buffer, this.txData.byteOffset);
+    if (sent.getUint32(0, true) !== record.length || sent.getUint16(4, true) !== MSS)
+      throw new Error("virtio transmit: no super-frame");
+    const sentAt = 4 + 2 + HEADER_BYTES;
+    mustEqual(this.txData.subarray(sentAt, sentAt + payload.length), payload, "virtio transmit");
+    this.receive(1);
+    if (this.ram[RX_BUFFERS + 1] !== GSO_TCPV4) throw new Error("virtio receive: it was cut");
+    const start = RX_BUFFERS + VNET_BYTES + HEADER_BYTES; // the buffers lie in a row
+    mustEqual(this.ram.subarray(start, start + payload.length), payload, "virtio receive");
   }
 }

@@ -128,7 +128,14 @@ async function prepare() {
     for (const way of ["tx", "rx"]) addCase("native", way, shape, "virtio-super");
   }
   const runners = [];
-  for (const via of ["direct", "callback", "shared", "virtio-direct", "virtio-callback"])
+  for (const via of [
+    "direct",
+    "callback",
+    "shared",
+    "virtio-direct",
+    "virtio-callback",
+    "virtio-super",
+  ])
     runners.push(await Runner.start("wasm", via, wasm));
   for (const via of ["ne2k", "virtio"]) runners.push(await Runner.start("v86", via, wasm));
   return runners;
