@@ -39,7 +39,7 @@ export const lines = [
   { rttMs: 200, loss: 5, bytes: MB },
   { rttMs: 20, reorder: 1, bytes: 20 * MB },
   { rttMs: 20, reorder: 10, bytes: 10 * MB, short: 5 * MB },
-  { rttMs: 20, duplicate: 10, bytes: 10 * MB, short: MB },
+  { rttMs: 20, duplicate: 10, bytes: 20 * MB, short: 5 * MB },
   { rttMs: 50, loss: 1, reorder: 5, duplicate: 2, bytes: 3 * MB },
   { rttMs: 20, loss: 5, reorder: 5, duplicate: 5, flows: 4, bytes: 4 * MB, short: MB },
   { rttMs: 20, mbit: 10, bytes: 5 * MB },
@@ -51,7 +51,7 @@ export const lines = [
   { rttMs: 0, flows: 500, bytes: 100 * MB },
   { rttMs: 50, loss: 1, flows: 100, bytes: 20 * MB },
   { rttMs: 0, uncut: true, bytes: 500 * MB, short: 100 * MB },
-  { rttMs: 20, loss: 5, uncut: true, bytes: 20 * MB, short: 5 * MB },
+  { rttMs: 20, loss: 5, uncut: true, bytes: 10 * MB, short: MB },
   { rttMs: 0, flows: 50, uncut: true, bytes: 200 * MB, short: 50 * MB },
 ];
 
