@@ -172,18 +172,6 @@ export const depthCases = [
     },
   },
   {
-    name: "a frame that no tunnel carries is lost and counted, and the next one flows",
-    when: isE1000,
-    run: async ({ guest, wireNic }) => {
-      await guest.must("ip link set eth1 mtu 9000");
-      const before = wireNic.stats().txDroppedOversize;
-      assert.match((await guest.run(`ping -c 1 -W 1 -s 8972 ${PEER}`)).output, /100% packet loss/);
-      assert.equal(wireNic.stats().txDroppedOversize - before, 1);
-      await pings(guest, PEER);
-      await guest.must("ip link set eth1 mtu 1500");
-    },
-  },
-  {
     name: `a cable pulled and plugged in ${FLAPS} times in a row is in at the end`,
     run: async ({ guest, wireNic }) => {
       for (let done = 0; done < FLAPS; done++) {
