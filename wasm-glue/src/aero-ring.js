@@ -1,8 +1,7 @@
 // The rings of ring.js under the names of spec/host-api.md §6.
 
 import { addCamelCase } from "./aero-names.js";
-import { ringAt } from "./ring-core.js";
-import { findRing } from "./ring-layout.js";
+import { findRing, ringAt } from "./ring-layout.js";
 
 /** @type {WeakMap<object, import("./aero-card.js").RingPlace>} */
 const places = new WeakMap();

@@ -21,6 +21,7 @@ const ALIGNMENT_BYTES = 64;
  * @property {WebAssembly.Memory} memory
  * @property {boolean} shared
  * @property {boolean} superFrames  each record begins with a gso_size (l2-extensions.md §6)
+ * @property {number} capacity  of either
  * @property {number} txAt  where the header of NET_TX is
  * @property {number} rxAt
  * @property {number} signalAt  two words: 0 = the card wants a message when frames arrive,
@@ -275,6 +276,7 @@ export async function makeCard(options, env) {
       memory: instance.memory,
       shared,
       superFrames,
+      capacity: ringBytes,
       txAt,
       rxAt,
       signalAt: instance.alloc(SIGNAL_BYTES),

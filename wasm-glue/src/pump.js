@@ -2,7 +2,7 @@
 // says when to turn: a worker that waits on NET_TX, or the card's own thread after each poll.
 
 import { Forwarder } from "./forwarder.js";
-import { ringAt } from "./ring-core.js";
+import { Ring } from "./ring-core.js";
 import { Session } from "./session.js";
 import { systemTimers } from "./socket.js";
 import { clientOptions, TunnelClient } from "./tunnel.js";
@@ -78,8 +78,8 @@ export class Pump {
     const settled = clientOptions(options);
     if (superFrames) settled.maxFrameSize = options.maxFrameSize ?? 0; // 0: as long as they get
     const client = await TunnelClient.create({ ...settled, superFrames }, wasm, timers.random);
-    const tx = ringAt(rings.memory, rings.txAt);
-    const rx = ringAt(rings.memory, rings.rxAt);
+    const tx = new Ring(rings.memory, rings.txAt, rings.capacity);
+    const rx = new Ring(rings.memory, rings.rxAt, rings.capacity);
     return new Pump({ tx, rx, superFrames, client, options, WebSocket, timers, on });
   }
 

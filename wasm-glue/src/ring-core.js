@@ -8,19 +8,9 @@
  */
 
 export const HEADER_BYTES = 16; // of a ring, in front of its data region
-export const CAPACITY_AT = 12; // in it (§3.1)
 
 /** Negative results of peek(), popInto() and reserve(); the values of enum ring_error. */
 export const RingStatus = Object.freeze({ EMPTY: -11, FULL: -12, TOO_LARGE: -13, CORRUPT: -14 });
-
-/** Why a buffer was refused (§2.5). `code` is the name in enum ring_error without its prefix. */
-export class RingError extends Error {
-  constructor(code, message) {
-    super(message);
-    this.name = "RingError";
-    this.code = code;
-  }
-}
 
 // Words of a ring header (§3.1).
 const HEAD = 0;
@@ -507,31 +497,4 @@ export class Ring {
     }
     return true;
   }
-}
-
-/**
- * Checks a ring whose header is known to lie at `headerOffset`, without a table around it.
- * @param {ArrayBuffer | SharedArrayBuffer | WebAssembly.Memory | (() => ArrayBufferLike)} buffer
- */
-function checkRingAt(buffer, headerOffset) {
-  const source = bufferSource(buffer);
-  const bytes = source === null ? buffer : source();
-  if (headerOffset % 4 !== 0) throw new RingError("MISALIGNED", "ring header: misaligned");
-  if (headerOffset + HEADER_BYTES > bytes.byteLength)
-    throw new RingError("BOUNDS", "ring header: out of bounds");
-  const capacity = new DataView(bytes, headerOffset).getUint32(CAPACITY_AT, true);
-  if (capacity === 0) throw new RingError("CAPACITY", "ring has capacity 0");
-  if (capacity % 4 !== 0) throw new RingError("MISALIGNED", "ring capacity: misaligned");
-  if (headerOffset + HEADER_BYTES + capacity > bytes.byteLength)
-    throw new RingError("BOUNDS", "ring: out of bounds");
-  return { offset: headerOffset, capacity };
-}
-
-/**
- * Opens a ring whose header is known to lie at `headerOffset`. Throws a RingError.
- * @param {ArrayBuffer | SharedArrayBuffer | WebAssembly.Memory | (() => ArrayBufferLike)} buffer
- */
-export function ringAt(buffer, headerOffset) {
-  const { offset, capacity } = checkRingAt(buffer, headerOffset);
-  return new Ring(buffer, offset, capacity);
 }

@@ -3,7 +3,7 @@
  * Read through ring.js, which is what the package exports.
  */
 
-import { bufferSource, CAPACITY_AT, HEADER_BYTES, Ring, RingError } from "./ring-core.js";
+import { bufferSource, HEADER_BYTES, Ring } from "./ring-core.js";
 
 export const RingKind = Object.freeze({ CMD: 0, EVT: 1, NET_TX: 2, NET_RX: 3, HID_IN: 4 });
 
@@ -12,6 +12,16 @@ const VERSION = 1;
 const TOP_BYTES = 16;
 const DESCRIPTOR_BYTES = 16;
 const TOTAL_MAX = 0xffffffff; // total_bytes is a u32
+const CAPACITY_AT = 12; // in a ring's header (§3.1)
+
+/** Why a buffer was refused (§2.5). `code` is the name in enum ring_error without its prefix. */
+export class RingError extends Error {
+  constructor(code, message) {
+    super(message);
+    this.name = "RingError";
+    this.code = code;
+  }
+}
 
 /**
  * Bytes of a buffer with these queues (§2.4).
@@ -125,5 +135,32 @@ export function findRing(buffer, { kind, nth = 0, byteOffset = 0, byteLength }) 
  */
 export function openRing(buffer, where) {
   const { offset, capacity } = findRing(buffer, where);
+  return new Ring(buffer, offset, capacity);
+}
+
+/**
+ * Checks a ring whose header is known to lie at `headerOffset`, without a table around it.
+ * @param {ArrayBuffer | SharedArrayBuffer | WebAssembly.Memory | (() => ArrayBufferLike)} buffer
+ */
+function checkRingAt(buffer, headerOffset) {
+  const source = bufferSource(buffer);
+  const bytes = source === null ? buffer : source();
+  if (headerOffset % 4 !== 0) throw new RingError("MISALIGNED", "ring header: misaligned");
+  if (headerOffset + HEADER_BYTES > bytes.byteLength)
+    throw new RingError("BOUNDS", "ring header: out of bounds");
+  const capacity = new DataView(bytes, headerOffset).getUint32(CAPACITY_AT, true);
+  if (capacity === 0) throw new RingError("CAPACITY", "ring has capacity 0");
+  if (capacity % 4 !== 0) throw new RingError("MISALIGNED", "ring capacity: misaligned");
+  if (headerOffset + HEADER_BYTES + capacity > bytes.byteLength)
+    throw new RingError("BOUNDS", "ring: out of bounds");
+  return { offset: headerOffset, capacity };
+}
+
+/**
+ * Opens a ring whose header is known to lie at `headerOffset`. Throws a RingError.
+ * @param {ArrayBuffer | SharedArrayBuffer | WebAssembly.Memory | (() => ArrayBufferLike)} buffer
+ */
+export function ringAt(buffer, headerOffset) {
+  const { offset, capacity } = checkRingAt(buffer, headerOffset);
   return new Ring(buffer, offset, capacity);
 }
