@@ -222,6 +222,13 @@ static int deliver_to(struct virtio_net *nic, const struct choice *choice,
     return 0;
 }
 
+/* Chains for a frame, or for a super-frame that goes whole; none is taken out. */
+static int choose(struct virtio_net *nic, uint32_t bytes, struct choice *choice)
+{
+    return vnet_has(nic, F_MRG_RXBUF) ? choose_merged(nic, bytes, choice)
+                                      : choose_single(nic, bytes, choice);
+}
+
 /* Puts one screened frame into guest memory: 0, NO_BUFFER (keep it), else it is lost. */
 static int deliver(struct virtio_net *nic, const struct packet *packet)
 {
@@ -229,8 +236,7 @@ static int deliver(struct virtio_net *nic, const struct packet *packet)
     struct choice choice;
     uint8_t header[HEADER_LONG_BYTES];
 
-    const int result = vnet_has(nic, F_MRG_RXBUF) ? choose_merged(nic, bytes, &choice)
-                                                  : choose_single(nic, bytes, &choice);
+    const int result = choose(nic, bytes, &choice);
     if (!vnet_running(nic))
         return VIRTIO_NET_ERR_QUEUE;
     if (result == VIRTIO_NET_ERR_FRAME_SIZE)
@@ -406,6 +412,7 @@ static bool offer_open(struct virtio_net *nic)
 
 int vnet_rx_offer_super(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes, uint16_t mss)
 {
+    struct choice choice;
     struct super in;
 
     if (!offer_open(nic))
@@ -420,6 +427,10 @@ int vnet_rx_offer_super(struct virtio_net *nic, const uint8_t *frame, uint32_t b
         .body_bytes = in.plan.payload_bytes,
         .mss = mss,
     };
+    /* More than all buffers the driver has hold: it would be lost each time it comes again. */
+    if (in.whole && in.plan.count <= QUEUE_FRAMES &&
+        choose(nic, bytes, &choice) == VIRTIO_NET_ERR_FRAME_SIZE)
+        in.whole = false;
     const int result = in.whole ? deliver(nic, &whole) : offer_cut(nic, &in);
     vnet_queue_publish(nic, &nic->queue[QUEUE_RX]);
     return result;

@@ -338,6 +338,26 @@ static void an_offered_super_frame_is_cut(void **state)
                      VIRTIO_NET_ERR_FRAME_SIZE);
 }
 
+/* A small queue can never hold it whole: a driver that gave all it has gets frames instead. */
+static void an_offered_super_frame_longer_than_all_buffers_is_cut(void **state)
+{
+    struct vdriver *d = *state;
+    static uint8_t frame[8000];
+    const uint32_t bytes = tcp_frame(frame, 7000);
+
+    d->nic->queue[QUEUE_RX].size = 4;
+    for (uint16_t i = 0; i < 4; i++)
+        vdriver_receive(d, i, 1500);
+    assert_int_equal(virtio_net_rx_offer_super(d->nic, frame, bytes, 1400), 0);
+    assert_int_equal(vdriver_used_idx(d, QUEUE_RX), 4);
+    for (uint16_t i = 0; i < 4; i++) {
+        assert_int_equal(vdriver_used(d, QUEUE_RX, i).bytes, 12 + 54 + 1400);
+        assert_int_equal(l4_checksum_judge(vdriver_rx(d, i) + 12, 54 + 1400), L4_GOOD);
+    }
+    assert_int_equal(d->nic->rx_queue.frames, 1); /* waits for the next buffer */
+    assert_int_equal(virtio_net_stats(d->nic)->rx_dropped_size, 0);
+}
+
 /* Frames for a card that is down are lost and counted. */
 static void link_down_refuses(void **state)
 {
@@ -448,6 +468,7 @@ int main(void)
         S(super_frame_is_cut),
         S(an_offered_super_frame),
         S(an_offered_super_frame_is_cut),
+        S(an_offered_super_frame_longer_than_all_buffers_is_cut),
         S(link_down_refuses),
         S(kicks_are_suppressed_while_buffers_last),
         S(too_few_buffers_ask_for_a_kick),
