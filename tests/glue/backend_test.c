@@ -394,6 +394,28 @@ static void super_frames_are_taken_cut(void **state)
     assert_int_equal(backend_take(&w->backend, got, sizeof got), RING_ERR_EMPTY);
 }
 
+/* NET_TX was emptied in the middle of one: the next one, as long, starts at its own beginning. */
+static void a_drained_super_frame_is_not_gone_on_with(void **state)
+{
+    struct world *w = *state;
+    uint8_t packet[SUPER_MAX];
+    uint8_t got[SUPER_MAX];
+    const uint32_t bytes = tcp_make(packet, 1000);
+
+    memcpy(backend_super_begin(&w->backend, bytes, 400), packet, bytes);
+    backend_frame_end(&w->backend, bytes);
+    assert_int_equal(backend_take(&w->backend, got, sizeof got), HEADERS + 400);
+    ring_drain(&w->tunnel_tx);
+    be32_put(packet + TCP_AT + TCP_SEQUENCE_AT, 5000);
+    memcpy(backend_super_begin(&w->backend, bytes, 400), packet, bytes);
+    backend_frame_end(&w->backend, bytes);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_true(backend_take(&w->backend, got, sizeof got) > HEADERS);
+        assert_int_equal(be32_get(got + TCP_AT + TCP_SEQUENCE_AT), 5000 + 400 * i);
+    }
+    assert_int_equal(backend_take(&w->backend, got, sizeof got), RING_ERR_EMPTY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -411,6 +433,7 @@ int main(void)
         cmocka_unit_test_setup(prefixes_tell_super_frames_apart, setup_super),
         cmocka_unit_test_setup(a_held_super_frame_stays, setup_super),
         cmocka_unit_test_setup(super_frames_are_taken_cut, setup_super),
+        cmocka_unit_test_setup(a_drained_super_frame_is_not_gone_on_with, setup_super),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -165,11 +165,13 @@ static void record_done(struct backend *backend)
 }
 
 /* Starts on the super-frame at the front. False: it is none. */
-static bool cut_open(struct backend_cut *cut, const uint8_t *frame, uint32_t bytes, uint32_t mss)
+static bool cut_open(struct backend *backend, const uint8_t *frame, uint32_t bytes, uint32_t mss)
 {
+    struct backend_cut *cut = &backend->cut;
     const uint32_t head_bytes = bytes < sizeof cut->head ? bytes : (uint32_t)sizeof cut->head;
 
     __builtin_memcpy(cut->head, frame, head_bytes);
+    cut->record_end = backend->tx.peeked_next;
     cut->next = 0;
     if (!tcp_segments_plan(&cut->plan, cut->head, head_bytes, bytes, mss))
         cut->plan.count = 0;
@@ -202,10 +204,11 @@ int64_t backend_take(struct backend *backend, uint8_t *to, uint32_t capacity)
         return record_bytes;
     uint32_t bytes = (uint32_t)record_bytes;
     const uint16_t gso_bytes = unwrap(backend, &frame, &bytes);
-    if (cut->plan.count > 0 && bytes != cut->plan.header_bytes + cut->plan.payload_bytes)
+    if (cut->plan.count > 0 && (cut->record_end != backend->tx.peeked_next ||
+                                bytes != cut->plan.header_bytes + cut->plan.payload_bytes))
         cut->plan.count = 0; /* somebody else took the one we were at */
     if (bytes > capacity ||
-        (gso_bytes != 0 && cut->plan.count == 0 && !cut_open(cut, frame, bytes, gso_bytes))) {
+        (gso_bytes != 0 && cut->plan.count == 0 && !cut_open(backend, frame, bytes, gso_bytes))) {
         record_done(backend);
         return RING_ERR_TOO_LARGE;
     }

@@ -48,6 +48,7 @@ struct backend_card {
 /* A super-frame that backend_take() hands out piece by piece. */
 struct backend_cut {
     struct tcp_segments plan; /* count 0: none */
+    uint32_t record_end;      /* of its record, as a cursor: which one it is */
     uint32_t next;
     uint8_t head[SEGMENT_HEADERS_MAX_BYTES];
 };
