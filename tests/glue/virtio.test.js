@@ -147,6 +147,21 @@ for (const isolated of [false, true])
     });
   });
 
+test("§6.3, 1: bus mastering switched on is worth another try, as a kick is", async () => {
+  const { nic, driver } = await machine();
+  driver.start();
+  driver.post(1);
+  nic.poll();
+  nic.configWrite(4, 2, 2);
+  nic.receive(numberedFrame(1));
+  nic.poll();
+  assert.equal(nic.workPending, false);
+  nic.configWrite(4, 2, 6);
+  assert.equal(nic.workPending, true);
+  nic.poll();
+  assert.deepEqual(driver.received(), [numberedFrame(1)]);
+});
+
 test("§6.3, 1: nothing is lost before the driver is ready or has posted buffers", async () => {
   const { nic, driver } = await machine();
   nic.receive(numberedFrame(1));

@@ -157,6 +157,8 @@ uint32_t nic_config_read(struct card *card, uint32_t offset, uint32_t size)
 
 void nic_config_write(struct card *card, uint32_t offset, uint32_t size, uint32_t value)
 {
+    /* Bus mastering may come on, or a queue be kicked through the window (virtio §4.1.4.9). */
+    card->backend.holding = false;
     card->model->config_write(card->nic, offset, size, value);
 }
 
