@@ -99,6 +99,45 @@ describe("guest to tunnel", () => {
   });
 });
 
+describe("guest to tunnel, rings for super-frames (l2-extensions.md §6)", () => {
+  const made = (options) => {
+    const r = rings(1 << 18);
+    const tunnel = new FakeTunnel();
+    const forwarder = new Forwarder(r.tx, r.rx, { superFrames: true, ...options });
+    forwarder.setTunnel(tunnel);
+    return { ...r, tunnel, forwarder };
+  };
+
+  test("maxFrameSize is for ordinary frames: a super-frame is cut to fit it", () => {
+    const { guestTx, tunnel, forwarder } = made({ maxFrameSize: 1514 });
+    guestTx.tryPush(frame(1, 60000), 2, 1448);
+    guestTx.tryPush(frame(2, 1515), 2, 0);
+    guestTx.tryPush(frame(3, 1514), 2, 0);
+    forwarder.tick();
+    assert.deepEqual(tunnel.sent, [frame(1, 60000), frame(3, 1514)]);
+    assert.equal(forwarder.stats().txDroppedOversize, 1);
+  });
+
+  test("a tunnel of the base protocol only takes its frames of 2048 bytes", () => {
+    const { guestTx, tunnel, forwarder } = made({ extensions: false });
+    guestTx.tryPush(frame(1, 9000), 2, 0);
+    guestTx.tryPush(frame(2, 2048), 2, 0);
+    forwarder.tick();
+    assert.deepEqual(tunnel.sent, [frame(2, 2048)]);
+    assert.equal(forwarder.stats().txDroppedOversize, 1);
+  });
+
+  test("a record too short for its prefix is no frame", () => {
+    const { guestTx, tunnel, forwarder } = made();
+    guestTx.push(frame(1, 0));
+    guestTx.push(frame(1, 1));
+    guestTx.tryPush(frame(2), 2, 0);
+    assert.equal(forwarder.tick(), "empty");
+    assert.deepEqual(tunnel.sent, [frame(2)]);
+    assert.equal(forwarder.stats().txDroppedOversize, 2);
+  });
+});
+
 describe("tunnel to guest", () => {
   const take = (ring) => {
     const frames = [];

@@ -225,6 +225,29 @@ static void what_cannot_be_cut_is_dropped(void **state)
     end(f);
 }
 
+/* A guest whose MTU is above that of the tunnel loses such packets, not the tunnel. */
+static void segments_above_the_frame_limit_are_refused_and_no_more(void **state)
+{
+    static const struct l2t_options options[] = {
+        {.random_seed = 1, .super_frames = true, .base_protocol_only = true},
+        {.random_seed = 1, .super_frames = true, .limits.frame_max_bytes = HEADERS + MSS - 1},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        struct fixture *f = begin();
+
+        talk_open(&f->talk, 300000, &options[i]);
+        build(f);
+        const uint16_t mss = i == 0 ? L2T_FRAME_MAX_DEFAULT : MSS;
+        assert_non_null(tunnel_super_start(&f->super, f->talk.client, f->frame_bytes, mss));
+        memcpy(f->super.room, f->frame, f->frame_bytes);
+        assert_int_equal(tunnel_super_finish(&f->super, f->talk.client), -1);
+        assert_int_equal(l2t_client_state(f->talk.client), L2T_OPEN);
+        end(f);
+    }
+}
+
 /* l2-tunnel.md §9.1: overflow ends the tunnel; nothing is lost silently. */
 static void a_full_queue_refuses(void **state)
 {
@@ -249,6 +272,7 @@ int main(void)
         cmocka_unit_test(any_other_peer_gets_segments),
         cmocka_unit_test(what_no_super_frame_may_be_is_cut_all_the_same),
         cmocka_unit_test(what_cannot_be_cut_is_dropped),
+        cmocka_unit_test(segments_above_the_frame_limit_are_refused_and_no_more),
         cmocka_unit_test(a_full_queue_refuses),
     };
 

@@ -289,6 +289,11 @@ uint8_t *l2t_client_send_begin(struct l2t_client *client, uint32_t frame_bytes)
     return frame_begin(client, L2T_FRAME, frame_bytes);
 }
 
+uint32_t l2t_client_frame_max(const struct l2t_client *client)
+{
+    return frame_out_max(client);
+}
+
 uint32_t l2t_client_super_max(const struct l2t_client *client)
 {
     const bool announced = client->peer_known && (client->peer.flags & L2T_HELLO_SUPER) != 0 &&

@@ -28,6 +28,8 @@ static int32_t cut(struct tunnel_super *super, struct l2t_client *client)
 
     if (!tcp_segments_plan(&plan, frame, head_bytes, super->frame_bytes, super->gso_bytes))
         return 0;
+    if (plan.header_bytes + tcp_segment_payload(&plan, 0) > l2t_client_frame_max(client))
+        return -1; /* the guest's choice: no reason to end the tunnel (l2-tunnel.md §9.1) */
     for (uint32_t i = 0; i < plan.count; i++) {
         const uint32_t payload_bytes = tcp_segment_payload(&plan, i);
         uint8_t *room = l2t_client_send_begin(client, plan.header_bytes + payload_bytes);

@@ -13,7 +13,10 @@
  * @property {number} [maxPendingRxBytes]  0: drop at once when NET_RX is full
  * @property {number} [maxFrameSize]
  */
-/** @typedef {ForwarderOptions & { superFrames?: boolean }} RingOptions  as Rings.superFrames */
+/**
+ * @typedef {ForwarderOptions & { superFrames?: boolean, extensions?: boolean }} RingOptions
+ *   as Rings.superFrames, ClientOptions.extensions
+ */
 
 const PENDING_BYTES = 8 << 20;
 const FRAMES_PER_TICK = 128;
@@ -27,8 +30,10 @@ export class Forwarder {
   #rx;
   #maxFrames;
   #maxPendingBytes;
-  #maxFrameBytes;
+  #maxFrameBytes; // of an ordinary frame
+  #maxRecordBytes;
   #prefixBytes;
+  #misfits = 0; // ordinary frames above the limit among super-frames, and no frames at all
   /** @type {FrameSink | null} */ #tunnel = null;
   #running = true;
   /** @type {[frame: Uint8Array, gsoBytes: number][]} */ #pending = [];
@@ -59,8 +64,12 @@ export class Forwarder {
     this.#rx = rx;
     this.#maxFrames = options.maxFramesPerTick ?? FRAMES_PER_TICK;
     this.#maxPendingBytes = options.maxPendingRxBytes ?? PENDING_BYTES;
-    this.#maxFrameBytes = options.maxFrameSize ?? (options.superFrames ? SUPER_BYTES : FRAME_BYTES);
-    this.#prefixBytes = options.superFrames ? PREFIX_BYTES : 0;
+    const { superFrames, extensions = true } = options;
+    this.#maxFrameBytes =
+      options.maxFrameSize ?? (superFrames && extensions ? SUPER_BYTES : FRAME_BYTES);
+    this.#prefixBytes = superFrames ? PREFIX_BYTES : 0;
+    // What the tunnel may not carry whole it cuts.
+    this.#maxRecordBytes = superFrames ? PREFIX_BYTES + SUPER_BYTES : this.#maxFrameBytes;
   }
 
   /** @param {FrameSink | null} tunnel  null: frames of the guest are dropped and counted */
@@ -159,10 +168,11 @@ export class Forwarder {
     ) => {
       const offset = start + prefixBytes;
       const length = bytes - prefixBytes;
-      const gsoBytes = prefixBytes > 0 ? data[start] | (data[start + 1] << 8) : 0;
       // The refused frame is gone as well: it was counted, and what follows waits (§9.5).
       if (refused || tunnel?.congested) return false;
-      if (!tunnel) counters.txDroppedNoTunnel++;
+      const gsoBytes = prefixBytes > 0 && length >= 0 ? data[start] | (data[start + 1] << 8) : 0;
+      if (length < 0 || (gsoBytes === 0 && length > this.#maxFrameBytes)) this.#misfits++;
+      else if (!tunnel) counters.txDroppedNoTunnel++;
       else if (tunnel.sendFrame(data, offset, length, gsoBytes)) {
         counters.txFrames++;
         counters.txBytes += length;
@@ -172,7 +182,7 @@ export class Forwarder {
       }
       return true;
     };
-    const freed = this.#tx.consume(this.#maxFrames, this.#maxFrameBytes + prefixBytes, take);
+    const freed = this.#tx.consume(this.#maxFrames, this.#maxRecordBytes, take);
     if (refused || tunnel?.congested) return "busy";
     if (freed === this.#maxFrames || this.#tx.hasData) return "more";
     counters.txRingEmpty++;
@@ -184,7 +194,7 @@ export class Forwarder {
     return {
       ...this.#counters,
       txDroppedTunnelBackpressure: this.#counters.txDroppedSendError,
-      txDroppedOversize: this.#tx.stats.oversize,
+      txDroppedOversize: this.#tx.stats.oversize + this.#misfits,
       rxPendingFrames: this.#pending.length - this.#pendingFirst,
       rxPendingBytes: this.#pendingBytes,
     };

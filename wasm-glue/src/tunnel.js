@@ -163,7 +163,7 @@ export class TunnelClient {
         : x.tunnel_send_begin(this.#at, length);
     if (at === 0) return false;
     this.#heap.set(data.subarray(offset, offset + length), at);
-    if (gsoBytes > 0) return x.tunnel_super_end(this.#at) >= 0;
+    if (gsoBytes > 0) return x.tunnel_super_end(this.#at) > 0;
     x.tunnel_send_end(this.#at);
     return true;
   }

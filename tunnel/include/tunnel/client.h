@@ -120,6 +120,9 @@ void l2t_client_closed(struct l2t_client *client);
 uint8_t *l2t_client_send_begin(struct l2t_client *client, uint32_t frame_bytes);
 void l2t_client_send_end(struct l2t_client *client);
 
+/** The longest frame that may be sent now: our own limit, and the peer's. */
+uint32_t l2t_client_frame_max(const struct l2t_client *client);
+
 /** The longest super-frame the peer takes; 0: none, or no HELLO of its came yet. */
 uint32_t l2t_client_super_max(const struct l2t_client *client);
 /**
