@@ -166,6 +166,14 @@ static uint32_t host_tcp_unread(void *context, int number)
     return socket_of(context, number, true)->in_bytes;
 }
 
+static bool host_tcp_connect_ended(void *context, int number)
+{
+    const struct hostile *hostile = context;
+
+    socket_of(context, number, true);
+    return hostile->random >> 63 != 0;
+}
+
 static int host_tcp_consume(void *context, int number, uint32_t bytes)
 {
     struct hostile_socket *socket = socket_of(context, number, true);
@@ -311,6 +319,7 @@ struct nat_host hostile_host(struct hostile *hostile)
         .super_reserve = host_super_reserve,
         .super_commit = host_super_commit,
         .tcp_unread = host_tcp_unread,
+        .tcp_connect_ended = host_tcp_connect_ended,
         .tcp_connect = host_tcp_connect,
         .udp_connect = host_udp_connect,
         .ping_connect = host_udp_connect, /* the same, as far as the NAT can tell */

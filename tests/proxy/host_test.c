@@ -153,6 +153,25 @@ static int connect_to(struct world *world, int *served)
     return fd;
 }
 
+/* nat.h, tcp_connect_ended(): known before the loop could tell, and only then. */
+static void the_end_of_connect_is_known_before_it_is_told(void **state)
+{
+    struct world *world = *state;
+
+    assert_int_equal(listen(world->listener, 0), 0); /* one waits in the queue; no more SYNs */
+    const int served = world->ops.tcp_connect(&world->client, COOKIE, &world->remote);
+    const int silent = world->ops.tcp_connect(&world->client, COOKIE, &world->remote);
+
+    assert_true(served >= 0 && silent >= 0);
+    assert_true(world->ops.tcp_connect_ended(&world->client, served));
+    assert_false(world->ops.tcp_connect_ended(&world->client, silent));
+    assert_int_equal(world->nat.count, 0);
+    await_event(world, NAT_SOCKET_CONNECTED);
+    world->ops.close(&world->client, served, true);
+    assert_false(world->ops.tcp_connect_ended(&world->client, served));
+    world->ops.close(&world->client, silent, true);
+}
+
 static ssize_t peek(struct world *world, int fd, uint32_t offset, char *to, size_t bytes)
 {
     const struct iovec parts[2] = {{to, bytes / 2}, {to + bytes / 2, bytes - bytes / 2}};
@@ -517,6 +536,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(peeking_with_the_kernels_offset, set_up, tear_down),
         cmocka_unit_test_setup_teardown(peeking_by_skipping, set_up, tear_down),
         cmocka_unit_test_setup_teardown(receive_buffer_grows_with_what_was_peeked_at, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(the_end_of_connect_is_known_before_it_is_told, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(refused_connection_fails, set_up, tear_down),
         cmocka_unit_test_setup_teardown(writable_follows_a_full_socket, set_up, tear_down),

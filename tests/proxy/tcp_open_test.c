@@ -198,6 +198,17 @@ static void a_time_out_becomes_rst(void **state)
                "metric connect_fail 1");
 }
 
+/* The time-out is the remote's: what the host has to say and could not yet, since the process was
+ * busy, still counts. */
+static void a_connection_that_came_in_time_is_no_time_out(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("guest S 0+0", "ends", "+5s", "silence", "connects", "nat S. 0+0 ack 1",
+               "metric connect_fail 0");
+    TCP_SCRIPT("guest S 0+0", "ends", "+5s", "silence", "refuses", "nat R. 0+0 abs 0 ack 1",
+               "metric connect_fail 1");
+}
+
 /* RFC 9293 §3.10.7.1: for a segment with ACK, <SEQ=SEG.ACK><CTL=RST>; without, ack its length. */
 static void a_segment_of_no_flow_is_reset(void **state)
 {
@@ -423,6 +434,7 @@ int main(void)
         cmocka_unit_test(an_unreachable_host_becomes_icmp_and_rst),
         cmocka_unit_test(unreachable_becomes_icmp_and_rst),
         cmocka_unit_test(a_time_out_becomes_rst),
+        cmocka_unit_test(a_connection_that_came_in_time_is_no_time_out),
         cmocka_unit_test(a_segment_of_no_flow_is_reset),
         cmocka_unit_test(syn_ack_from_the_guest_opens_nothing),
         cmocka_unit_test(early_data_is_kept),

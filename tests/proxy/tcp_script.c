@@ -416,6 +416,8 @@ static void do_line(struct script *script, const char *line)
         struct world_segment got;
         if (world_next_tcp(&script->world, &got))
             want(script, "flags of a frame to the guest", got.flags, 0);
+    } else if (next_is(script, "ends")) {
+        newest(script)->connect_ended = true;
     } else if (next_is(script, "connects")) {
         world_connected(&script->world, newest(script));
     } else if (next_is(script, "refuses")) {

@@ -17,6 +17,7 @@
  *   times N LINE      the line, N times
  *   +N us|ms|s        the clock advances, timers run on their way
  *   connects | refuses [N]     the host's connect() succeeds, fails with errno N
+ *   ends              ... has ended, but the NAT is not told yet
  *   host opens N      tcp_connect() was called N times so far
  *   host got N        the kernel holds N bytes from the guest in all, the right ones
  *   host shut | host closed | host reset | host waiting   what the NAT did with the socket

@@ -35,6 +35,7 @@ struct world_bytes {
 
 struct world_socket {
     bool open, tcp, connected, write_closed;
+    bool connect_ended; /* and nobody was told yet */
     bool closed, reset; /* how the NAT closed it */
     bool whole;         /* UDP: datagrams leave in one piece or not at all */
     bool send_refused;  /* it wanted more room than there was */

@@ -212,6 +212,11 @@ static uint32_t host_tcp_unread(void *context, int number)
     return (uint32_t)(socket->in.bytes - socket->in.at);
 }
 
+static bool host_tcp_connect_ended(void *context, int number)
+{
+    return host_socket(context, number, true)->connect_ended;
+}
+
 static int host_tcp_consume(void *context, int number, uint32_t bytes)
 {
     struct world_socket *socket = host_socket(context, number, true);
@@ -391,6 +396,7 @@ struct nat_host world_host(struct nat_world *world)
         .udp_receive_from = host_udp_receive_from,
         .tcp_peek = host_tcp_peek,
         .tcp_unread = host_tcp_unread,
+        .tcp_connect_ended = host_tcp_connect_ended,
         .tcp_consume = host_tcp_consume,
         .tcp_send = host_tcp_send,
         .tcp_send_space = host_tcp_send_space,

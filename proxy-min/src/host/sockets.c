@@ -3,6 +3,7 @@
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -249,6 +250,14 @@ static uint32_t tcp_unread(void *context, int socket)
     return (uint32_t)bytes;
 }
 
+static bool tcp_connect_ended(void *context, int socket)
+{
+    struct pollfd ready = {.fd = socket, .events = POLLOUT};
+    const struct host_socket *row = row_of(context, socket);
+
+    return row != NULL && (!row->connecting || poll(&ready, 1, 0) > 0);
+}
+
 static int tcp_consume(void *context, int socket, uint32_t bytes)
 {
     struct host_socket *row = row_of(context, socket);
@@ -419,6 +428,7 @@ void host_bind(struct host *host, struct host_client *client, struct nat_host *o
     ops->udp_receive_from = udp_receive_from;
     ops->tcp_peek = tcp_peek;
     ops->tcp_unread = tcp_unread;
+    ops->tcp_connect_ended = tcp_connect_ended;
     ops->tcp_consume = tcp_consume;
     ops->tcp_send = tcp_send;
     ops->tcp_send_space = tcp_send_space;

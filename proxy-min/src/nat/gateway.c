@@ -280,6 +280,14 @@ static uint32_t tcp_unread(void *context, int socket)
     return OUTER(nat)->tcp_unread(OUTER(nat)->context, socket);
 }
 
+static bool tcp_connect_ended(void *context, int socket)
+{
+    struct nat *nat = context;
+
+    return stream_of(nat, socket) != NULL ||
+           OUTER(nat)->tcp_connect_ended(OUTER(nat)->context, socket);
+}
+
 static int tcp_consume(void *context, int socket, uint32_t bytes)
 {
     struct nat *nat = context;
@@ -411,6 +419,7 @@ bool nat_gateway_open(struct nat *nat, const struct nat_host *host)
         .udp_receive_from = udp_receive_from,
         .tcp_peek = tcp_peek,
         .tcp_unread = tcp_unread,
+        .tcp_connect_ended = tcp_connect_ended,
         .tcp_consume = tcp_consume,
         .tcp_send = tcp_send,
         .tcp_send_space = tcp_send_space,

@@ -80,6 +80,8 @@ struct nat_host {
                         int to_count);
     /* TCP: bytes received and not consumed yet; for super-frames. */
     uint32_t (*tcp_unread)(void *context, int socket);
+    /* TCP: connect() has ended, well or not; the event that says so may not have come yet. */
+    bool (*tcp_connect_ended)(void *context, int socket);
     /* TCP: drops `bytes` peeked bytes; the guest has acknowledged them. */
     int (*tcp_consume)(void *context, int socket, uint32_t bytes);
     /* TCP: bytes the kernel took (may be fewer), or -EAGAIN; WRITABLE follows then. */

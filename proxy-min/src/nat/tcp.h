@@ -81,6 +81,7 @@ enum {
     TCP_TAIL_ALONE_US = 40000, /* ... and this more for a lone segment: its ACK may be delayed */
     TCP_SYN_ACK_RETRIES = 5,   /* 1 + 2 + 4 + 8 + 16 + 32 s: half-open flows end after a minute */
     TCP_DATA_RETRIES = 12,
+    TCP_CONNECT_TOLD_US = 1000000, /* connect() ended, but nobody said so yet: asked again */
     TCP_PROBE_RETRIES = 12, /* zero-window probes without any answer */
     TCP_ACK_DELAY_US = 20000,
     TCP_TIME_WAIT_US = 60000000,          /* as Linux; a full table does not wait for it */

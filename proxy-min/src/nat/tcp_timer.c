@@ -142,6 +142,13 @@ void tcp_rtt_sample(struct tcp_flow *flow, uint64_t sample_us)
 
 static bool connect_timed_out(struct nat_tcp *tcp, struct tcp_flow *flow)
 {
+    const struct nat_host *host = &tcp->nat->host;
+
+    /* Who is late may be us: a loop that was busy runs its timers before it looks at sockets. */
+    if (host->tcp_connect_ended(host->context, flow->socket)) {
+        tcp_timer_set(tcp, flow, TCP_TIMER_SEND, tcp->nat->now_us + TCP_CONNECT_TOLD_US);
+        return true;
+    }
     nat_count(&tcp->nat->metrics->tcp_connect_fail_total);
     tcp_host_abort(tcp, flow);
     return false;
