@@ -1,7 +1,8 @@
 // Issue goal: a tunnel that is up and quiet costs at most 16 KB of the proxy's memory.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { ProxyProcess } from "../support/proxy.js";
 import { binary, OPEN, RawTunnel } from "./raw.js";
 
@@ -43,4 +44,26 @@ test("an idle tunnel costs at most 16 KB of private memory", async (t) => {
   for (const tunnel of tunnels) tunnel.destroy();
   t.diagnostic(`${perTunnel} bytes a tunnel`);
   assert.ok(perTunnel <= GOAL_BYTES, `${perTunnel} bytes`);
+});
+
+/** Sockets that more than one descriptor of the process names. */
+function socketsHeldTwice(pid) {
+  const links = readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/${pid}/fd/${fd}`)];
+    } catch {
+      return []; // closed meanwhile
+    }
+  });
+  return links.filter((link, at) => link.startsWith("socket:") && links.indexOf(link) !== at);
+}
+
+// The request's 16 KiB and its descriptor are let go with the upgrade, not with the next request.
+test("a lone tunnel is held once", async (t) => {
+  const proxy = await ProxyProcess.start(OPEN);
+  t.after(() => proxy.stop());
+  const tunnel = await join(proxy);
+  for (let left = 500; left > 0 && socketsHeldTwice(proxy.pid).length > 0; left--) await delay(10);
+  assert.deepEqual(socketsHeldTwice(proxy.pid), []);
+  tunnel.destroy();
 });

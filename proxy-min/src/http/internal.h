@@ -50,6 +50,7 @@ struct http {
     struct limit_entry *addresses, *sessions;
     uint32_t tunnels;
     bool draining;
+    bool has_upgraded; /* in this run of the daemon */
     void (*drained)(void *context);
     void *drained_context;
 };

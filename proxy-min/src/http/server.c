@@ -189,8 +189,11 @@ static void run_daemon(struct http *http)
 {
     unsigned long long wait_ms = 0;
 
+    http->has_upgraded = false;
     MHD_run(http->daemon);
-    if (MHD_get_timeout(http->daemon, &wait_ms) == MHD_YES)
+    if (http->has_upgraded) /* it lets go of that request in its next run, but asks for none */
+        uv_timer_start(&http->mhd_timer, on_mhd_timer, 0, 0);
+    else if (MHD_get_timeout(http->daemon, &wait_ms) == MHD_YES)
         uv_timer_start(&http->mhd_timer, on_mhd_timer, wait_ms, 0);
     else
         uv_timer_stop(&http->mhd_timer);

@@ -345,6 +345,7 @@ static void on_upgraded(void *context, struct MHD_Connection *connection, void *
         tunnel->handed_over = true;
         pool_give(tunnel->http->pool, &tunnel->ticket);
     }
+    tunnel->http->has_upgraded = true;
     MHD_upgrade_action(upgrade, MHD_UPGRADE_ACTION_CLOSE); /* tunnel_forget() follows */
 }
 
