@@ -206,6 +206,36 @@ static void a_release_frees_the_lease(void **state)
     assert_int_equal(world->socket_count, 0);
 }
 
+/* §5.1, §5.2: whoever asks for 10.0.2.15 gets it, so the address moves; it is one MAC's at a time,
+ * and the packets of the other are refused. */
+static void a_lease_to_another_mac_moves_the_address(void **state)
+{
+    struct nat_world *world = *state;
+    uint8_t message[1024], frame[128];
+    const uint8_t udp[9] = {0x03, 0xe8, 0x07, 0xd0, 0, 9, 0, 0, 'x'};
+
+    send(world, zero, COOKIE "350103" ASK_10_0_2_15 "ff");
+    const uint32_t bytes = build(message, zero, COOKIE "350103" ASK_10_0_2_15 "ff");
+
+    message[DHCP_CHADDR_AT + 5] = 0x77;
+    world_skip_frames(world);
+    send_message(world, zero, everyone, message, bytes);
+    assert_int_equal(world->frame_count - world->frame_read, 2);
+    world_skip_frames(world);
+    send_some_udp(world); /* from the first MAC */
+    assert_int_equal(world->socket_count, 0);
+    assert_int_equal(world->metrics.guest_frames_ignored_total, 1);
+
+    const uint32_t frame_bytes =
+        world_build_ipv4(world, frame, world_guest, world_server, IP_PROTOCOL_UDP, udp, sizeof udp);
+
+    frame[11] = 0x77;
+    world_input(world, frame, frame_bytes);
+    assert_int_equal(world->socket_count, 1);
+    world_remote_sends(world, &world->sockets[0], "y", 1);
+    assert_int_equal(world_next(world)->data[5], 0x77);
+}
+
 /* §5.2: xid, flags and chaddr are echoed. */
 static void flags_are_echoed(void **state)
 {
@@ -353,6 +383,7 @@ int main(void)
         WORLD_TEST_UNLEASED(a_request_to_another_server_is_left_alone),
         WORLD_TEST_UNLEASED(an_inform_gets_no_lease),
         WORLD_TEST_UNLEASED(a_release_frees_the_lease),
+        WORLD_TEST_UNLEASED(a_lease_to_another_mac_moves_the_address),
         WORLD_TEST_UNLEASED(flags_are_echoed),
         cmocka_unit_test(another_mtu_is_announced),
         cmocka_unit_test(domain_and_time_servers_are_told_if_configured),

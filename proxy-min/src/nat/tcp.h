@@ -29,13 +29,14 @@
  *
  *   Windows. The one we advertise starts at 64 KiB and grows with what the guest sends in a round
  *   trip, ahead of a guest in slow start, while the kernel takes all of it (dynamic right-sizing),
- *   up to config->tcp_window_max_bytes; while the kernel refuses data it does not move at all. The
- * one towards the guest is the guest's, under a congestion window: the tunnel is reliable, but the
- *   frames' path is not - a receive ring overflows in bursts, and a bridge may drop. It starts at
- *   64 KiB, since nothing is between us and the guest that could collapse under that, doubles per
- *   round trip, and after a loss becomes what the guest was measured to take in a round trip and a
- *   quarter more: loss is no sign of congestion here, so a burst that an emulated card dropped, or
- *   a leg with random loss, must not cost a halving each time, while a narrow leg is not flooded.
+ *   up to config->tcp_window_max_bytes; while the kernel refuses data it does not move at all.
+ *   The one towards the guest is the guest's, under a congestion window: the tunnel is reliable,
+ *   but the frames' path is not - a receive ring overflows in bursts, and a bridge may drop. It
+ *   starts at 64 KiB, since nothing is between us and the guest that could collapse under that,
+ *   doubles per round trip, and after a loss becomes what the guest was measured to take in a round
+ *   trip and a quarter more: loss is no sign of congestion here, so a burst that an emulated card
+ *   dropped, or a leg with random loss, must not cost a halving each time, while a narrow leg is
+ *   not flooded.
  *
  *   Order of work. Input only marks: gathered pieces, "acknowledge", "send". Delivery to the host
  *   happens at flush for every flow of the batch, since the frames vanish then. Output is a round
@@ -45,9 +46,9 @@
  *
  * Memory   nat_tcp_open() maps all tables once, as zero pages: a flow or pool block that was never
  *          used costs no memory, and what a busy hour touched is given back when the last flow
- * ends. Ids are 1-based so that zero means none. Nothing else allocates. Hostile  Guest, remote and
- * timing. Each table is bounded; per segment the work is bounded by the number of blocks or ranges
- * a flow may have.
+ *          ends. Ids are 1-based so that zero means none. Nothing else allocates.
+ * Hostile  Guest, remote and timing. Each table is bounded; per segment the work is bounded by the
+ *          number of blocks or ranges a flow may have.
  */
 #ifndef PROXY_NAT_TCP_H
 #define PROXY_NAT_TCP_H
@@ -82,7 +83,7 @@ enum {
     TCP_SYN_ACK_RETRIES = 5,   /* 1 + 2 + 4 + 8 + 16 + 32 s: half-open flows end after a minute */
     TCP_DATA_RETRIES = 12,
     TCP_CONNECT_TOLD_US = 1000000, /* connect() ended, but nobody said so yet: asked again */
-    TCP_PROBE_RETRIES = 12, /* zero-window probes without any answer */
+    TCP_PROBE_RETRIES = 12,        /* zero-window probes without any answer */
     TCP_ACK_DELAY_US = 20000,
     TCP_TIME_WAIT_US = 60000000,          /* as Linux; a full table does not wait for it */
     TCP_KEEPALIVE_CLOSING_US = 60000000,  /* a quiet guest is asked, once either side has closed */

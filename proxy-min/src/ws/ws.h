@@ -3,10 +3,11 @@
  *
  * Source   RFC 6455; every § below is a section of it.
  * Memory   struct ws_in and struct ws_out belong to the caller. A queue's buffer comes from the
- * pool of its thread, the assembly with the first fragmented message, which most clients never
- * send. Messages that arrived unfragmented are unmasked where they lie in the caller's read buffer
- * and borrowed. Threads  None of its own; one owner at a time. Hostile  Any byte sequence ends in a
- * message or in WS_FAIL with the close code it deserves.
+ *          pool of its thread, the assembly with the first fragmented message, which most clients
+ *          never send. Messages that arrived unfragmented are unmasked where they lie in the
+ *          caller's read buffer and borrowed.
+ * Threads  None of its own; one owner at a time.
+ * Hostile  Any byte sequence ends in a message or in WS_FAIL with the close code it deserves.
  */
 #ifndef PROXY_WS_H
 #define PROXY_WS_H
