@@ -112,6 +112,16 @@ static void sack_fills_the_holes(void **state)
                "guest . 1+0 ack 9001", "host consumed 9000", "metric retransmits 3");
 }
 
+/* RFC 2018 §4: a block is about data in flight. One of half the sequence space, whose ends compare
+ * as if it were, is none. */
+static void a_sack_block_of_2_gigabytes_is_nonsense(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN_SACK, "remote sends 3000", "nat . 1+1000", "nat . 1001+1000",
+               "nat P. 2001+1000", "guest . 1+0 ack 1 sack 100001-2147583649", "silence",
+               "guest . 1+0 ack 3001", "host consumed 3000", "metric retransmits 0");
+}
+
 /* A retransmission may be lost, too. Data sent after it tells, long before the RTO does: then
  * every hole is filled once more (RFC 8985 §6.2 finds it by time). */
 static void a_lost_retransmission_is_sent_again(void **state)
@@ -497,6 +507,7 @@ int main(void)
         cmocka_unit_test(a_dead_guest_is_given_up),
         cmocka_unit_test(three_duplicates_retransmit_at_once),
         cmocka_unit_test(sack_fills_the_holes),
+        cmocka_unit_test(a_sack_block_of_2_gigabytes_is_nonsense),
         cmocka_unit_test(a_lost_retransmission_is_sent_again),
         cmocka_unit_test(progress_makes_a_pass_wait),
         cmocka_unit_test(a_needless_recovery_is_undone),

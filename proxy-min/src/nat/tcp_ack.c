@@ -64,11 +64,13 @@ static void ranges_input(struct tcp_flow *flow, const struct tcp_options *option
 {
     if (!flow->sack)
         return;
-    for (uint32_t i = 0; i < options->sack_count; i++) {
-        const struct tcp_range range = {options->sacks[i].from, options->sacks[i].to};
+    const uint32_t flying_bytes = flow->snd_max - flow->snd_una;
 
-        if (seq_before(range.from, range.to) && seq_after(range.from, flow->snd_una) &&
-            !seq_after(range.to, flow->snd_max))
+    for (uint32_t i = 0; i < options->sack_count; i++) { /* a block may claim any length: no sign */
+        const struct tcp_range range = {options->sacks[i].from, options->sacks[i].to};
+        const uint32_t from = range.from - flow->snd_una, to = range.to - flow->snd_una;
+
+        if (from > 0 && from < to && to <= flying_bytes)
             range_add(flow, range);
     }
     ranges_count(flow);
