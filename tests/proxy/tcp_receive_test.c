@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -168,6 +169,70 @@ static void a_probe_of_our_closed_window_is_answered(void **state)
                "host room 100000", "host got 65535", "host shut");
     TCP_SCRIPT(OPEN, "host room 0", "fill 1 65536", "nat . 1+0 ack 65536 win 0", "host room 100000",
                "nat . 1+0 ack 65536 win 34465", "host got 65535");
+}
+
+/* More segments than a batch has places for: what the kernel did not take of the first of them
+ * stays in front of the rest. */
+static void a_batch_longer_than_its_list_stays_in_order(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN, "host room 0", "fill 1 60001 100", "nat . 1+0 ack 60001 win 5535",
+               "host room 100000", "host got 60000");
+    TCP_SCRIPT(OPEN, "host room 777", "fill 1 60001 100", "host room 100000", "host got 60000",
+               "guest . 60001+100 ack 1", "host got 60100");
+}
+
+/* The connection breaks in the middle of such a batch: nothing is kept for the flow that ended. */
+static void a_flow_may_end_in_the_middle_of_a_batch(void **state)
+{
+    (void)state;
+    TCP_SCRIPT(OPEN, "remote is gone", "fill 1 514 1", "nat R. 1+0", "silence", "host reset",
+               "metric tcp_conns_active 0", "guest S 0+0", "silence", "+100ms", "silence",
+               "connects", "nat S. 0+0", "guest R 1+0", "metric tcp_conns_active 0", "+10s",
+               "silence");
+}
+
+/* More flows than a batch has places for, most of them without payload that could be handed over.
+ */
+static void a_batch_of_many_flows_mixes_no_payload(void **state)
+{
+    enum { WITHOUT = 512, FLOWS = WITHOUT + 2 };
+    struct nat_world *world = calloc(1, sizeof *world);
+    struct world_segment segment = {
+        .remote_port = 80, .remote = {93, 184, 216, 34}, .window = 65535};
+
+    (void)state;
+    tcp_world_open(world, 0x10000000, NULL);
+    for (uint16_t i = 0; i < FLOWS; i++) {
+        segment.guest_port = (uint16_t)(1000 + i);
+        segment.seq = 1000;
+        segment.flags = TCP_SYN;
+        world_send_tcp(world, &segment);
+        world_connected(world, &world->sockets[i]);
+        segment.seq = 1001;
+        segment.ack = 0x10000001;
+        segment.flags = TCP_ACK;
+        world_send_tcp(world, &segment);
+        world_skip_frames(world);
+    }
+    for (uint16_t i = 0; i < FLOWS; i++) {
+        const uint8_t byte = (uint8_t)i;
+
+        segment.guest_port = (uint16_t)(1000 + i);
+        segment.seq = i < WITHOUT ? 1002 : 1001; /* behind a hole, or next */
+        segment.payload = &byte;
+        segment.payload_bytes = 1;
+        world_batch_tcp(world, &segment);
+    }
+    world_flush(world);
+    for (uint16_t i = 0; i < FLOWS; i++) {
+        const struct world_bytes *got = &world->sockets[i].out;
+
+        assert_int_equal(got->bytes, i >= WITHOUT);
+        assert_true(i < WITHOUT || got->data[0] == (uint8_t)i);
+    }
+    world_close(world);
+    free(world);
 }
 
 /* Quirks §4, RootlessRelay: payload of six zero bytes or spaces is payload like any other; here:
@@ -411,6 +476,9 @@ int main(void)
         cmocka_unit_test(a_full_kernel_closes_the_window),
         cmocka_unit_test(a_full_pool_takes_back_what_was_in_order),
         cmocka_unit_test(a_probe_of_our_closed_window_is_answered),
+        cmocka_unit_test(a_batch_longer_than_its_list_stays_in_order),
+        cmocka_unit_test(a_flow_may_end_in_the_middle_of_a_batch),
+        cmocka_unit_test(a_batch_of_many_flows_mixes_no_payload),
         cmocka_unit_test(tiny_segments_in_reverse),
         cmocka_unit_test(urgent_data_is_data),
         cmocka_unit_test(a_reset_must_be_exact),

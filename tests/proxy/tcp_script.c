@@ -202,10 +202,11 @@ static void do_fill(struct script *script)
 {
     uint32_t from = number(script);
     const uint32_t to = number(script);
+    const uint32_t step_bytes = script->at < script->tokens ? number(script) : 1000;
     char line[64];
 
     while (from != to) {
-        const uint32_t bytes = to - from < 1000 ? to - from : 1000;
+        const uint32_t bytes = to - from < step_bytes ? to - from : step_bytes;
 
         snprintf(line, sizeof line, ". %" PRIu32 "+%" PRIu32 " ack 1", from, bytes);
         script->tokens = script->at = 0;
@@ -310,6 +311,9 @@ static void do_remote(struct script *script)
         free(data);
     } else if (next_is(script, "closes")) {
         world_remote_closes(&script->world, socket);
+    } else if (next_is(script, "is")) {
+        want(script, "gone", next_is(script, "gone"), 1);
+        socket->error = ECONNRESET;
     } else if (next_is(script, "breaks")) {
         socket->error = ECONNRESET;
         world_event(&script->world, socket, NAT_SOCKET_FAILED | NAT_SOCKET_READABLE);

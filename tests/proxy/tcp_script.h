@@ -9,7 +9,8 @@
  *                     the guest sends; FLAGS of S F R P U and . for ACK. The batch ends.
  *                     [gso N]: as one super-frame of such segments
  *   batch FLAGS ...   the same, the batch goes on
- *   fill FROM TO      the guest sends these sequence numbers as one batch of segments of 1000 bytes
+ *   fill FROM TO [N]  the guest sends these sequence numbers as one batch of segments of N bytes,
+ *                     of 1000 if not said
  *   nat FLAGS SEQ+LEN ...   the next frame to the guest is this; fields left out are not compared
  *   unreachable CODE  the next frame is that ICMP message of the gateway, about the guest's SYN
  *   skip N            the next N frames are of no interest
@@ -24,6 +25,7 @@
  *   host consumed N   bytes the NAT took from the kernel's receive queue in all
  *   host room N       the kernel takes N more bytes; WRITABLE follows if it refused some
  *   remote sends N | remote closes | remote breaks
+ *   remote is gone    broken, but the NAT was not told yet: it learns from its next call
  *   queue N           the outbound queue takes N more frames; nat_writable() if it was full
  *   limit N           the client's HELLO comes now: frames of at most N bytes
  *   super N           ... with SUPER, of at most N bytes

@@ -8,16 +8,12 @@ static void batch_add(struct nat_tcp *tcp, struct tcp_flow *flow)
 {
     if (flow->in_batch)
         return;
-    if (tcp->batch_count == TCP_PIECES)
-        tcp_host_flush(tcp);
     flow->in_batch = true;
     tcp->batch->flows[tcp->batch_count++] = tcp_flow_id(tcp, flow);
 }
 
 static void gather(struct nat_tcp *tcp, struct tcp_flow *flow, const uint8_t *data, uint32_t bytes)
 {
-    if (tcp->piece_count == TCP_PIECES)
-        tcp_host_flush(tcp);
     const uint32_t id = ++tcp->piece_count;
 
     tcp->batch->pieces[id] = (struct tcp_piece){.data = data, .bytes = bytes};
@@ -33,6 +29,12 @@ static void gather(struct nat_tcp *tcp, struct tcp_flow *flow, const uint8_t *da
 void tcp_host_take(struct nat_tcp *tcp, struct tcp_flow *flow, uint32_t sequence,
                    const uint8_t *data, uint32_t bytes)
 {
+    /* A place in both lists, before anything is decided: what the flush finds may end the flow, or
+     * leave some of it in the pool. */
+    if (tcp->piece_count == TCP_PIECES || tcp->batch_count == TCP_PIECES)
+        tcp_host_flush(tcp);
+    if (flow->state == TCP_FREE)
+        return;
     const bool had_hole = flow->block_first != 0;
 
     if (sequence != flow->rcv_nxt) { /* RFC 5681 §4.2: tell at once */
