@@ -216,11 +216,14 @@ const rows = {
   v86VirtioFetch: () => measureV86Fetch(),
 };
 
-const results = {};
-for (const [name, measure] of Object.entries(rows)) {
-  const wanted = options.only === "" || options.only.split(",").includes(name);
-  if (wanted) results[name] = await measure();
+const wanted = options.only === "" ? Object.keys(rows) : options.only.split(",");
+const unknown = wanted.find((name) => !(name in rows));
+if (unknown !== undefined) {
+  process.stderr.write(`no row '${unknown}' (there are: ${Object.keys(rows).join(" ")})\n`);
+  process.exit(2);
 }
+const results = {};
+for (const name of wanted) results[name] = await rows[name]();
 print(Object.values(results));
 if (options.json) writeFileSync(options.json, `${JSON.stringify({ guest: results }, null, 2)}\n`);
 process.exit(0);

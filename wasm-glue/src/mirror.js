@@ -88,7 +88,7 @@ class MirroredRing {
       target.set(source.subarray(index, index + bytes), index);
       cursor = (cursor + bytes) >>> 0;
     }
-    publish(this.#to, RESERVE, end);
+    Atomics.store(this.#to.words, RESERVE, end | 0); // nobody waits for it
     publish(this.#to, COMMIT, end);
   }
 
