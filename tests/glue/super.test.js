@@ -81,11 +81,11 @@ for (const [where, made, connect] of [
   ["with a worker", { isolated: true }, { worker: true, webSocketModule }],
 ])
   describe(where, () => {
-    async function world(t, stubOptions, features = SUPER_FEATURES) {
+    async function world(t, stubOptions, features = SUPER_FEATURES, options = {}) {
       const stub = await ProxyStub.start(stubOptions);
       const ram = new Uint8Array(RAM_BYTES);
       const nic = await createNic({ model: "virtio-net", memory: ram, ...made });
-      const tunnel = connectTunnel(nic, { url: stub.url, ...connect });
+      const tunnel = connectTunnel(nic, { url: stub.url, ...connect, ...options });
       t.after(async () => {
         tunnel.close();
         nic.close();
@@ -128,12 +128,13 @@ for (const [where, made, connect] of [
       assert.deepEqual(driver.used(TX), [[0, 0]]);
     });
 
-    for (const [peer, stubOptions] of [
+    for (const [peer, stubOptions, options] of [
+      ["a SUPER peer, but maxFrameSize is below it,", { supers: true }, { maxFrameSize: 1514 }],
       ["a peer without SUPER", {}],
       ["a peer of the base protocol", { batches: false }],
     ])
       test(`at ${peer} it arrives as ordinary frames`, async (t) => {
-        const { stub, driver, until } = await world(t, stubOptions);
+        const { stub, driver, until } = await world(t, stubOptions, SUPER_FEATURES, options);
         const frames = [];
         stub.onFrame = (frame) => frames.push(Buffer.from(frame));
         const packet = tcpPacket(PAYLOAD);
