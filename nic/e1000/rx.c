@@ -369,18 +369,15 @@ int rx_offer(struct e1000 *nic, const uint8_t *frame, uint32_t bytes)
 static void segment_keep(struct e1000 *nic, const uint8_t *head, const uint8_t *frame,
                          const struct tcp_segments *plan, uint32_t index)
 {
-    const uint32_t payload = tcp_segment_payload(plan, index);
-    uint8_t *room = frame_queue_push(&nic->queue, plan->header_bytes + payload, 0);
+    const uint32_t bytes = plan->header_bytes + tcp_segment_payload(plan, index);
+    uint8_t *room = frame_queue_push(&nic->queue, bytes, 0);
 
     no_buffer_check(nic);
     if (room == NULL) { /* an empty queue has room for any super-frame */
         frame_lost(nic);
         return;
     }
-    __builtin_memcpy(room, head, plan->header_bytes);
-    __builtin_memcpy(room + plan->header_bytes, frame + plan->header_bytes + index * plan->mss,
-                     payload);
-    tcp_segment_finish(plan, room, index);
+    (void)tcp_segment_make(plan, room, head, frame + plan->header_bytes, index);
 }
 
 /* Segment `index` straight to the guest, as deliver(). */

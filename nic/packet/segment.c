@@ -194,6 +194,17 @@ void tcp_segment_finish(const struct tcp_segments *plan, uint8_t *frame, uint32_
     tcp_segment_headers(plan, frame, frame + plan->header_bytes, index);
 }
 
+uint32_t tcp_segment_make(const struct tcp_segments *plan, uint8_t *to, const uint8_t *headers,
+                          const uint8_t *payload, uint32_t index)
+{
+    const uint32_t payload_bytes = tcp_segment_payload(plan, index);
+
+    __builtin_memcpy(to, headers, plan->header_bytes);
+    __builtin_memcpy(to + plan->header_bytes, payload + index * plan->mss, payload_bytes);
+    tcp_segment_finish(plan, to, index);
+    return plan->header_bytes + payload_bytes;
+}
+
 bool tcp_segments_super(const struct tcp_segments *plan)
 {
     const uint32_t ip_bytes = plan->header_bytes + plan->payload_bytes - ETH_HEADER_BYTES;

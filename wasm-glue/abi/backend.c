@@ -182,13 +182,9 @@ static int64_t cut_take(struct backend *backend, const uint8_t *frame, uint8_t *
 {
     struct backend_cut *cut = &backend->cut;
     const struct tcp_segments *plan = &cut->plan;
-    const uint32_t payload = tcp_segment_payload(plan, cut->next);
+    const int64_t bytes =
+        tcp_segment_make(plan, to, cut->head, frame + plan->header_bytes, cut->next);
 
-    __builtin_memcpy(to, cut->head, plan->header_bytes);
-    __builtin_memcpy(to + plan->header_bytes, frame + plan->header_bytes + cut->next * plan->mss,
-                     payload);
-    tcp_segment_finish(plan, to, cut->next);
-    const int64_t bytes = plan->header_bytes + payload;
     if (++cut->next == plan->count)
         record_done(backend);
     return bytes;

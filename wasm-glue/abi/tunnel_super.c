@@ -31,15 +31,12 @@ static int32_t cut(struct tunnel_super *super, struct l2t_client *client)
     if (plan.header_bytes + tcp_segment_payload(&plan, 0) > l2t_client_frame_max(client))
         return -1; /* the guest's choice: no reason to end the tunnel (l2-tunnel.md §9.1) */
     for (uint32_t i = 0; i < plan.count; i++) {
-        const uint32_t payload_bytes = tcp_segment_payload(&plan, i);
-        uint8_t *room = l2t_client_send_begin(client, plan.header_bytes + payload_bytes);
+        const uint32_t bytes = plan.header_bytes + tcp_segment_payload(&plan, i);
+        uint8_t *room = l2t_client_send_begin(client, bytes);
 
         if (room == NULL)
             return -1;
-        __builtin_memcpy(room, frame, plan.header_bytes);
-        __builtin_memcpy(room + plan.header_bytes, frame + plan.header_bytes + i * plan.mss,
-                         payload_bytes);
-        tcp_segment_finish(&plan, room, i);
+        (void)tcp_segment_make(&plan, room, frame, frame + plan.header_bytes, i);
         l2t_client_send_end(client);
     }
     return (int32_t)plan.count;

@@ -6,7 +6,7 @@
  *          e1000_init() on; nothing here allocates. Frames are borrowed for the call they are
  *          passed to, never kept.
  * Threads  One thread per device.
- * DMA      Register accesses never touch guest memory. e1000_poll() and e1000_rx_offer() do,
+ * DMA      Register accesses never touch guest memory. e1000_poll() and both offers do,
  *          and only while PCI bus mastering is on.
  * Guest    No value a guest can write reaches assert() or a trap; each refusal has a counter.
  */

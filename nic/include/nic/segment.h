@@ -71,7 +71,13 @@ void segment_edit(const struct tcp_segments *plan, uint8_t *frame, uint32_t inde
  */
 void tcp_segment_finish(const struct tcp_segments *plan, uint8_t *frame, uint32_t index);
 
-/** The same where the payload of segment `index` lies elsewhere; `headers` is header_bytes long. */
+/** Makes segment `index` at `to` of the packet's headers and its whole payload. Returns its bytes.
+ */
+uint32_t tcp_segment_make(const struct tcp_segments *plan, uint8_t *to, const uint8_t *headers,
+                          const uint8_t *payload, uint32_t index);
+
+/** tcp_segment_finish() where the payload of segment `index` lies elsewhere; `headers` is
+ * header_bytes long. */
 void tcp_segment_headers(const struct tcp_segments *plan, uint8_t *headers, const uint8_t *payload,
                          uint32_t index);
 
