@@ -222,13 +222,6 @@ static int deliver_to(struct virtio_net *nic, const struct choice *choice,
     return 0;
 }
 
-/* Chains for a frame, or for a super-frame that goes whole; none is taken out. */
-static int choose(struct virtio_net *nic, uint32_t bytes, struct choice *choice)
-{
-    return vnet_has(nic, F_MRG_RXBUF) ? choose_merged(nic, bytes, choice)
-                                      : choose_single(nic, bytes, choice);
-}
-
 /* Puts one screened frame into guest memory: 0, NO_BUFFER (keep it), else it is lost. */
 static int deliver(struct virtio_net *nic, const struct packet *packet)
 {
@@ -236,7 +229,8 @@ static int deliver(struct virtio_net *nic, const struct packet *packet)
     struct choice choice;
     uint8_t header[HEADER_LONG_BYTES];
 
-    const int result = choose(nic, bytes, &choice);
+    const int result = vnet_has(nic, F_MRG_RXBUF) ? choose_merged(nic, bytes, &choice)
+                                                  : choose_single(nic, bytes, &choice);
     if (!vnet_running(nic))
         return VIRTIO_NET_ERR_QUEUE;
     if (result == VIRTIO_NET_ERR_FRAME_SIZE)
@@ -347,14 +341,11 @@ static bool super_keep(struct virtio_net *nic, const struct super *in)
 static bool segment_keep(struct virtio_net *nic, const struct super *in, uint32_t index)
 {
     const struct tcp_segments *plan = &in->plan;
-    const uint32_t payload = tcp_segment_payload(plan, index);
-    uint8_t *room = push(nic, plan->header_bytes + payload, 0);
+    uint8_t *room = push(nic, plan->header_bytes + tcp_segment_payload(plan, index), 0);
 
     if (room == NULL)
         return false;
-    __builtin_memcpy(room, in->head, plan->header_bytes);
-    __builtin_memcpy(room + plan->header_bytes, in->payload + index * plan->mss, payload);
-    tcp_segment_finish(plan, room, index);
+    (void)tcp_segment_make(plan, room, in->head, in->payload, index);
     return true;
 }
 
@@ -427,9 +418,10 @@ int vnet_rx_offer_super(struct virtio_net *nic, const uint8_t *frame, uint32_t b
         .body_bytes = in.plan.payload_bytes,
         .mss = mss,
     };
-    /* More than all buffers the driver has hold: it would be lost each time it comes again. */
-    if (in.whole && in.plan.count <= QUEUE_FRAMES &&
-        choose(nic, bytes, &choice) == VIRTIO_NET_ERR_FRAME_SIZE)
+    /* More than all buffers of a small queue hold: it would be lost each time it comes again.
+     * (Single buffers must hold it, virtio §5.1.6.3.1.) */
+    if (in.whole && vnet_has(nic, F_MRG_RXBUF) && in.plan.count <= QUEUE_FRAMES &&
+        choose_merged(nic, bytes, &choice) == VIRTIO_NET_ERR_FRAME_SIZE)
         in.whole = false;
     const int result = in.whole ? deliver(nic, &whole) : offer_cut(nic, &in);
     vnet_queue_publish(nic, &nic->queue[QUEUE_RX]);

@@ -276,11 +276,22 @@ static uint32_t expect_super(struct vmodel *m, const uint8_t *packet, uint32_t b
     return frames;
 }
 
+/* Payload of a super-frame that all buffers of a ring together hold: a longer one is cut. */
+static uint32_t super_limit(const struct vmodel *m)
+{
+    const uint32_t size = m->ring[QUEUE_RX].size;
+
+    if (size >= JUMBO_RING)
+        return JUMBO_MAX - 100;
+    return vmodel_has(m, F_MRG_RXBUF) && size * SMALL_MIN < 1500
+               ? size * SMALL_MIN - HEADER_LONG_BYTES - TCP_FRAME_HEADER_BYTES
+               : 1400;
+}
+
 void vmodel_receive_super(struct vmodel *m, const struct step *step, bool offered)
 {
     uint8_t packet[FRAME_MAX];
-    const uint32_t limit = m->ring[QUEUE_RX].size >= JUMBO_RING ? JUMBO_MAX - 100 : 1400;
-    const uint32_t bytes = tcp_frame(packet, 1 + step->a % limit);
+    const uint32_t bytes = tcp_frame(packet, 1 + step->a % super_limit(m));
     const uint16_t mss = (uint16_t)(100 + step->b % 1361);
     const uint64_t dropped = virtio_net_stats(m->d->nic)->rx_dropped_size;
     struct watched before;
