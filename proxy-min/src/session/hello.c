@@ -1,12 +1,8 @@
 /* hello.c - a client announces its extensions and is told ours (spec/l2-extensions.md §1). */
 #include "tunnel/hello.h"
 #include "session/internal.h"
-#include "tunnel/super.h"
 
-enum {
-    SUPER_HEAD_BYTES = L2T_HEADER_BYTES + L2T_SUPER_HEAD_BYTES,
-    WS_SHORT_MAX_BYTES = 65535, /* RFC 6455 §5.2: a length of 16 bits */
-};
+enum { WS_SHORT_MAX_BYTES = 65535 }; /* RFC 6455 §5.2: a length of 16 bits */
 
 static bool answer(struct session *session, uint32_t lan_mtu)
 {

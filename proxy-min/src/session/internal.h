@@ -1,9 +1,10 @@
-/* internal.h - what session.c, inbound.c and outbound.c share. */
+/* internal.h - what the files of this folder share. */
 #ifndef PROXY_SESSION_INTERNAL_H
 #define PROXY_SESSION_INTERNAL_H
 
 #include "session/session.h"
 #include "tunnel/codec.h"
+#include "tunnel/super.h"
 #include "ws/ws.h"
 
 enum session_state {
@@ -19,6 +20,8 @@ enum session_verdict {
     VERDICT_QUOTA_BYTES,
     VERDICT_BACKPRESSURE,
 };
+
+enum { SUPER_HEAD_BYTES = L2T_HEADER_BYTES + L2T_SUPER_HEAD_BYTES }; /* in front of its frame */
 
 /* The open BATCH message, or the one places are being given in (batch.c). */
 struct batch_layout {

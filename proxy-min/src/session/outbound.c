@@ -5,9 +5,6 @@
 
 #include "session/internal.h"
 #include "tunnel/batch.h"
-#include "tunnel/super.h"
-
-enum { SUPER_HEAD_BYTES = L2T_HEADER_BYTES + L2T_SUPER_HEAD_BYTES };
 
 static void count_sent(struct session *session, uint64_t payload_bytes)
 {

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "session/internal.h"
-#include "tunnel/super.h"
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 static void on_timer(uv_timer_t *timer);
@@ -61,7 +60,7 @@ void session_pool_init(struct ws_pool *pool, const struct config *config)
     const struct l2t_limits limits = limits_of(config);
 
     ws_pool_init(pool, config->ws_send_buffer, transport_cap_bytes(&limits),
-                 L2T_HEADER_BYTES + L2T_SUPER_HEAD_BYTES + session_frame_most(config));
+                 SUPER_HEAD_BYTES + session_frame_most(config));
 }
 
 /* Everything but the libuv handles; false: memory ran out, all of it was given back. */

@@ -114,7 +114,7 @@ void ws_pool_free(struct ws_pool *pool);
 
 /*
  * A queue of encoded messages in one linear buffer: [head, tail) waits to be written. Messages
- * are counted, because AERO_L2_WS_SEND_BUFFER bounds their number; `reserve_bytes` at the end
+ * are counted, because AERO_L2_WS_SEND_BUFFER bounds their number; `bypass_bytes` at the end
  * are kept for what bypasses that bound (close, the last ERROR, pongs).
  */
 struct ws_out {
