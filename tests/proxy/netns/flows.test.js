@@ -18,7 +18,7 @@ const here = useWorld();
 const build =
   process.env.AERO_BUILD_DIR ?? fileURLToPath(new URL("../../../build", import.meta.url));
 const CLOSED_PORT = 1;
-const SCANS = 500; // all open at once, so below the 1024 flows of a tunnel
+const SCANS = 500; // in rounds of a hundred
 const RESETS = isLong ? 2000 : 200;
 
 /** One of guest_raw's jobs in a new guest. */

@@ -32,6 +32,7 @@ enum {
     UDP_BYTES = 8,
     FIRST_PORT = 20000, /* below those the kernel gives away */
     ANSWER_MS = 20000,
+    AT_ONCE = 100, /* answers that surely fit a raw socket's buffer (net.core.rmem_default) */
     TCP_FLAGS_AT = 13,
     TCP_SYN_ACK = 0x12,
 };
@@ -116,13 +117,17 @@ static uint32_t scan(const struct sockaddr_in *to, uint32_t count)
 
     if (fd < 0)
         fail("raw socket");
-    for (uint32_t i = 0; i < count; i++)
-        send_syn(fd, to, FIRST_PORT + i);
-    while (answered < count && poll(&wait, 1, ANSWER_MS) > 0) {
-        const ssize_t bytes = recv(fd, packet, sizeof packet, 0);
+    for (uint32_t sent = 0; sent < count;) {
+        for (uint32_t i = 0; i < AT_ONCE && sent < count; i++)
+            send_syn(fd, to, FIRST_PORT + sent++);
+        while (answered < sent) {
+            if (poll(&wait, 1, ANSWER_MS) <= 0)
+                return answered;
+            const ssize_t bytes = recv(fd, packet, sizeof packet, 0);
 
-        if (bytes >= IP_BYTES + TCP_BYTES && packet[IP_BYTES + TCP_FLAGS_AT] == TCP_SYN_ACK)
-            answered++;
+            if (bytes >= IP_BYTES + TCP_BYTES && packet[IP_BYTES + TCP_FLAGS_AT] == TCP_SYN_ACK)
+                answered++;
+        }
     }
     return answered;
 }
