@@ -54,7 +54,7 @@ export const linuxCases = [
       const taken = [...bits].flatMap((bit, number) => (bit === "1" ? [number] : []));
       assert.deepEqual(
         taken,
-        features.toSorted((a, b) => a - b),
+        [...features].sort((a, b) => a - b),
       );
     },
   },

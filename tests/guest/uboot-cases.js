@@ -3,7 +3,7 @@
 // gateway and fetch files by TFTP.
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { crc32 } from "node:zlib";
+import { gzipSync } from "node:zlib";
 import { BOOT_TIMEOUT_MS, imageFile } from "./guest.js";
 import { startTftp } from "./tftp.js";
 import { ubootImage } from "./uboot.js";
@@ -12,6 +12,12 @@ import { SITE_ADDRESS, World } from "./world.js";
 const PROMPT = "=> ";
 const FILES = ["bzImage", "initramfs.cpio"]; // of some size, and there anyway
 const LOAD_AT = "2000000";
+
+/** CRC-32 as gzip's trailer has it (RFC 1952 §2.3.1); Node 18's zlib offers it no other way. */
+function crc32(bytes) {
+  const packed = gzipSync(bytes, { level: 0 });
+  return packed.readUInt32LE(packed.length - 8);
+}
 
 /** What stands between the echo of a command and the next prompt. */
 async function command(guest, text, timeoutMs = BOOT_TIMEOUT_MS) {
