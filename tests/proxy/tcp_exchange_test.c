@@ -7,77 +7,14 @@
  * reading at all and the window closes, when nothing passes, who closes first, who breaks off. A
  * failure prints the seed. TCP_SEED=n begins with that one, TCP_RUNS=n runs that many.
  */
-#include "bad_wire.h"
-#include "tcp_script.h"
+#include "exchange.h"
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-enum {
-    STREAM_MAX = 400000,
-    LIMIT_MS = 4000000,
-    GUEST_SEGMENT = 1400,
-    GUEST_SUPER_MAX = 40000,
-};
-
-struct pause {
-    uint64_t from_us, to_us;
-};
-
-struct plan {              /* drawn from the seed */
-    struct wire_plan wire; /* both ways */
-    uint32_t up_bytes, down_bytes, mss, scale, window_bytes;
-    bool sack, timestamps, has_scale, guest_reads_slowly, host_reads_slowly, queue_is_tight;
-    bool half_close_first;                      /* the guest closes before it got anything */
-    struct pause guest_pause, host_pause;       /* it takes nothing: the window closes */
-    uint32_t remote_breaks_at, guest_resets_at; /* in sent bytes; 0: never */
-    uint32_t super_max_bytes;                   /* 0: no super-frames */
-    bool cuts_supers; /* the guest's card does, and each segment is lost on its own */
-};
-
-struct guest {
-    bool is_open, is_reset, fin_sent, fin_ever_sent, fin_acked, fin_seen;
-    uint32_t isn, una, nxt, edge; /* towards the NAT */
-    uint32_t nat_isn, rcv_nxt, fin_seq, read_bytes;
-    uint64_t retransmit_at_us;
-    uint32_t ts_recent, peer_scale, backoff;
-    uint8_t *have; /* per byte of the download */
-    bool ack_due, timestamps, sack, scaled;
-    uint32_t again_from, again_to; /* came twice: RFC 2883 */
-};
-
-struct exchange {
-    struct nat_world world;
-    struct plan plan;
-    struct guest guest;
-    struct wire up, down;
-    uint64_t seed;
-    struct luck luck;
-    uint32_t remote_sent, supers;
-    bool remote_closed, remote_broke;
-};
-
-static uint32_t draw(struct exchange *x, uint32_t below)
-{
-    return luck_draw(&x->luck, below);
-}
-
-static bool percent(struct exchange *x, uint32_t share)
-{
-    return luck_percent(&x->luck, share);
-}
-
-#define CHECK(x, condition)                                                                        \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            fail_msg("TCP_SEED=%llu: %s", (unsigned long long)(x)->seed, #condition);              \
-    } while (0)
+enum { STREAM_MAX = 400000, LIMIT_MS = 4000000 };
 
 /* In the first two seconds, and perhaps for long. The world's clock begins at one. */
 static struct pause make_pause(struct exchange *x, uint32_t share, uint32_t most_s)
@@ -89,11 +26,6 @@ static struct pause make_pause(struct exchange *x, uint32_t share, uint32_t most
         pause.to_us = pause.from_us + draw(x, most_s * 1000000);
     }
     return pause;
-}
-
-static bool pauses(const struct exchange *x, const struct pause *pause)
-{
-    return x->world.now_us >= pause->from_us && x->world.now_us < pause->to_us;
 }
 
 static void make_plan(struct exchange *x)
@@ -129,264 +61,6 @@ static void make_plan(struct exchange *x)
         plan->remote_breaks_at = 1 + draw(x, plan->down_bytes + 1);
     if (percent(x, 10))
         plan->guest_resets_at = 1 + draw(x, plan->up_bytes + 1);
-}
-
-/* ---- the guest's TCP ---- */
-
-static uint32_t guest_window(const struct exchange *x)
-{
-    const uint32_t held = x->guest.rcv_nxt - (x->guest.nat_isn + 1) - x->guest.read_bytes;
-
-    return x->plan.window_bytes > held ? x->plan.window_bytes - held : 0;
-}
-
-static void put_option(struct world_segment *segment, const uint8_t *option, uint32_t bytes)
-{
-    memcpy(segment->options + segment->options_bytes, option, bytes);
-    segment->options_bytes += bytes;
-}
-
-static void guest_options(struct exchange *x, struct world_segment *segment)
-{
-    const struct guest *guest = &x->guest;
-    const bool is_syn = (segment->flags & TCP_SYN) != 0;
-
-    if (is_syn)
-        put_option(segment, (uint8_t[]){2, 4, (uint8_t)(x->plan.mss >> 8), (uint8_t)x->plan.mss},
-                   4);
-    if (is_syn && x->plan.sack)
-        put_option(segment, (uint8_t[]){1, 1, 4, 2}, 4);
-    if (is_syn && x->plan.has_scale)
-        put_option(segment, (uint8_t[]){1, 3, 3, (uint8_t)x->plan.scale}, 4);
-    if (is_syn ? x->plan.timestamps : guest->timestamps) {
-        uint8_t option[12] = {1, 1, 8, 10};
-        be32_put(option + 4, (uint32_t)(x->world.now_us / 1000) + 77);
-        be32_put(option + 8, guest->ts_recent);
-        put_option(segment, option, 12);
-    }
-    if (!is_syn && guest->sack) {
-        uint8_t option[4 + 24] = {1, 1, 5, 2};
-        uint32_t count = 0, at = guest->rcv_nxt - (guest->nat_isn + 1);
-
-        if (guest->again_from != guest->again_to) {
-            be32_put(option + 4, guest->again_from);
-            be32_put(option + 8, guest->again_to);
-            option[3] = 2 + 8;
-            count++;
-        }
-        while (count < 3 && at < x->plan.down_bytes) {
-            while (at < x->plan.down_bytes && !guest->have[at])
-                at++;
-            const uint32_t from = at;
-            while (at < x->plan.down_bytes && guest->have[at])
-                at++;
-            if (at == from)
-                break;
-            be32_put(option + 4 + 8 * count, guest->nat_isn + 1 + from);
-            be32_put(option + 8 + 8 * count, guest->nat_isn + 1 + at);
-            option[3] = (uint8_t)(option[3] + 8);
-            count++;
-        }
-        if (count > 0)
-            put_option(segment, option, 4 + 8 * count);
-    }
-}
-
-static void guest_emit(struct exchange *x, uint8_t flags, uint32_t seq, uint32_t bytes)
-{
-    static uint8_t payload[GUEST_SUPER_MAX];
-    struct guest *guest = &x->guest;
-    uint32_t window = guest_window(x);
-    struct world_segment segment = {.guest_port = 40000,
-                                    .remote_port = 443,
-                                    .remote = {93, 184, 216, 34},
-                                    .seq = seq,
-                                    .flags = flags};
-
-    if ((flags & TCP_SYN) == 0)
-        window >>= guest->scaled ? x->plan.scale : 0;
-    segment.window = (uint16_t)(window < 65535 ? window : 65535);
-    if (guest->is_open) {
-        segment.flags |= TCP_ACK;
-        segment.ack = guest->rcv_nxt;
-    }
-    for (uint32_t i = 0; i < bytes; i++)
-        payload[i] = tcp_pattern(seq + i - (guest->isn + 1));
-    segment.payload = payload;
-    segment.payload_bytes = bytes;
-    segment.gso_bytes = bytes > GUEST_SEGMENT ? GUEST_SEGMENT : 0;
-    guest_options(x, &segment);
-    wire_put(&x->up, &x->plan.wire, &x->luck, x->world.now_us, &segment);
-    guest->ack_due = false;
-    guest->again_from = guest->again_to = 0;
-}
-
-static void guest_got_option(struct guest *guest, const struct world_segment *segment)
-{
-    for (uint32_t at = 0; at < segment->options_bytes;) {
-        const uint8_t *option = segment->options + at;
-
-        if (option[0] == 1) {
-            at++;
-            continue;
-        }
-        if (option[0] == 3) {
-            guest->scaled = true;
-            guest->peer_scale = option[2];
-        } else if (option[0] == 4) {
-            guest->sack = true;
-        } else if (option[0] == 8) {
-            guest->timestamps = true;
-            if ((int32_t)(be32_get(option + 2) - guest->ts_recent) > 0)
-                guest->ts_recent = be32_get(option + 2);
-        }
-        at += option[1];
-    }
-}
-
-static void guest_takes_data(struct exchange *x, const struct world_segment *segment)
-{
-    struct guest *guest = &x->guest;
-    const uint32_t base = guest->nat_isn + 1;
-    uint32_t room_edge = guest->rcv_nxt + guest_window(x);
-
-    if (segment->payload_bytes > 0 &&
-        (int32_t)(segment->seq + segment->payload_bytes - guest->rcv_nxt) <= 0) {
-        guest->again_from = segment->seq;
-        guest->again_to = segment->seq + segment->payload_bytes;
-    }
-
-    for (uint32_t i = 0; i < segment->payload_bytes; i++) {
-        const uint32_t seq = segment->seq + i, offset = seq - base;
-
-        if ((int32_t)(seq - guest->rcv_nxt) < 0 || (int32_t)(seq - room_edge) >= 0)
-            continue;
-        CHECK(x, offset < x->plan.down_bytes);
-        CHECK(x, segment->payload[i] == tcp_pattern(offset));
-        guest->have[offset] = 1;
-    }
-    while (guest->rcv_nxt - base < x->plan.down_bytes && guest->have[guest->rcv_nxt - base])
-        guest->rcv_nxt++;
-    if ((segment->flags & TCP_FIN) != 0) {
-        const uint32_t fin_seq = segment->seq + segment->payload_bytes;
-        CHECK(x, x->remote_closed);
-        CHECK(x, fin_seq - base == x->remote_sent); /* §6.2: FIN behind all data */
-        guest->fin_seq = fin_seq;
-        guest->fin_seen = guest->fin_seen || guest->rcv_nxt == fin_seq;
-    }
-    if (guest->fin_seen && guest->rcv_nxt == guest->fin_seq)
-        guest->rcv_nxt++;
-    guest->ack_due = true;
-}
-
-static void guest_gets(struct exchange *x, const struct world_segment *segment)
-{
-    struct guest *guest = &x->guest;
-
-    if ((segment->flags & TCP_RST) != 0) {
-        if (!guest->is_open || segment->seq == guest->rcv_nxt)
-            guest->is_reset = true;
-        else if (segment->seq - guest->rcv_nxt <= guest_window(x))
-            guest->ack_due = true; /* RFC 5961 challenge */
-        return;
-    }
-    if ((segment->flags & TCP_SYN) != 0) {
-        if (!guest->is_open) {
-            guest->is_open = true;
-            guest->nat_isn = segment->seq;
-            guest->rcv_nxt = segment->seq + 1;
-            guest->una = guest->nxt = segment->ack;
-            guest->edge = segment->ack + segment->window;
-            guest_got_option(guest, segment);
-        }
-        guest->ack_due = true;
-        return;
-    }
-    if (!guest->is_open)
-        return;
-    guest_got_option(guest, segment);
-    const uint32_t end = guest->isn + 1 + x->plan.up_bytes + guest->fin_ever_sent;
-    CHECK(x, (int32_t)(segment->ack - end) <= 0); /* never more than was sent */
-    const uint32_t edge =
-        segment->ack + ((uint32_t)segment->window << (guest->scaled ? guest->peer_scale : 0));
-    if ((int32_t)(segment->ack - guest->una) > 0) {
-        guest->una = segment->ack;
-        guest->backoff = 0;
-        guest->retransmit_at_us = x->world.now_us + 300000;
-        if ((int32_t)(guest->nxt - guest->una) < 0)
-            guest->nxt = guest->una;
-    }
-    if ((int32_t)(edge - guest->edge) > 0)
-        guest->edge = edge; /* the NAT never takes window back; reordered frames seem to */
-    guest->fin_acked |= guest->fin_ever_sent && guest->una == end;
-    if (segment->payload_bytes > 0 || (segment->flags & TCP_FIN) != 0 ||
-        segment->seq != guest->rcv_nxt)
-        guest_takes_data(x, segment);
-}
-
-static void guest_runs(struct exchange *x)
-{
-    struct guest *guest = &x->guest;
-    const uint32_t end = guest->isn + 1 + x->plan.up_bytes;
-    const uint64_t now_us = x->world.now_us;
-
-    if (guest->is_reset)
-        return;
-    if (!guest->is_open) {
-        if (now_us >= guest->retransmit_at_us) {
-            guest_emit(x, TCP_SYN, guest->isn, 0);
-            guest->retransmit_at_us = now_us + 1000000;
-        }
-        return;
-    }
-    const uint32_t readable = guest->rcv_nxt - (guest->nat_isn + 1) - guest->fin_seen;
-    if (pauses(x, &x->plan.guest_pause)) {
-        guest->ack_due |= percent(x, 1);
-    } else if (!x->plan.guest_reads_slowly) {
-        const bool was_shut = guest_window(x) < x->plan.mss;
-        guest->read_bytes = readable;
-        guest->ack_due |= was_shut;
-    } else if (percent(x, 3) && guest->read_bytes < readable) {
-        const bool was_shut = guest_window(x) < x->plan.mss;
-        guest->read_bytes += 1 + draw(x, readable - guest->read_bytes);
-        guest->ack_due |= was_shut;
-    }
-    if (x->plan.guest_resets_at != 0 && guest->nxt - guest->isn >= x->plan.guest_resets_at) {
-        guest_emit(x, TCP_RST, guest->nxt, 0);
-        guest->is_reset = true;
-        return;
-    }
-    if (now_us >= guest->retransmit_at_us && guest->una != guest->nxt) {
-        guest->nxt = guest->una; /* go back N */
-        guest->fin_sent = false;
-        guest->backoff += guest->backoff < 5;
-        guest->retransmit_at_us = now_us + ((uint64_t)300000 << guest->backoff);
-    }
-    for (int i = 0; i < 20 && (int32_t)(end - guest->nxt) > 0; i++) {
-        uint32_t bytes = end - guest->nxt;
-        const int32_t room = (int32_t)(guest->edge - guest->nxt);
-
-        if (room <= 0 && (guest->una != guest->nxt || now_us < guest->retransmit_at_us))
-            break;
-        bytes = room > 0 && bytes > (uint32_t)room ? (uint32_t)room : room > 0 ? bytes : 1;
-        const uint32_t most =
-            x->plan.super_max_bytes != 0 ? 1 + draw(x, GUEST_SUPER_MAX) : GUEST_SEGMENT;
-        bytes = bytes > most ? most : bytes;
-        if (guest->una == guest->nxt)
-            guest->retransmit_at_us = now_us + ((uint64_t)300000 << guest->backoff);
-        guest_emit(x, TCP_PSH, guest->nxt, bytes);
-        guest->nxt += bytes;
-    }
-    if (guest->nxt == end && !guest->fin_sent && !guest->fin_acked &&
-        (x->plan.half_close_first || guest->fin_seen || percent(x, 1))) {
-        if (guest->una == guest->nxt)
-            guest->retransmit_at_us = now_us + 300000;
-        guest_emit(x, TCP_FIN, guest->nxt, 0);
-        guest->fin_sent = guest->fin_ever_sent = true;
-        guest->nxt++;
-    }
-    if (guest->ack_due)
-        guest_emit(x, 0, guest->nxt, 0);
 }
 
 /* ---- host and remote ---- */
@@ -473,10 +147,10 @@ static void step(struct exchange *x)
     while (world_next_tcp(world, &segment))
         deliver(x, &segment);
     while ((frame = wire_take(&x->down, x->world.now_us)) != NULL) {
-        guest_gets(x, &frame->segment);
+        exchange_guest_gets(x, &frame->segment);
         free(frame);
     }
-    guest_runs(x);
+    exchange_guest_runs(x);
 }
 
 static bool is_complete(const struct exchange *x)
