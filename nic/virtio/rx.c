@@ -435,9 +435,9 @@ void vnet_rx_poll(struct virtio_net *nic)
     uint32_t bytes;
     uint32_t mss;
 
+    queue->kicked = false;
     if (!queue->enabled)
         return;
-    queue->kicked = false;
     nic->rx_left = queue->size;
     nic->chain_held = NO_HEAD;
     while (vnet_running(nic) && (frame = frame_queue_front(&nic->rx_queue, &bytes, &mss)) != NULL) {
@@ -468,5 +468,7 @@ int vnet_rx_offer(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes)
 
 bool vnet_rx_pending(const struct virtio_net *nic)
 {
-    return nic->rx_queue.frames > 0 && (!nic->rx_starved || nic->queue[QUEUE_RX].kicked);
+    const struct vnet_queue *queue = &nic->queue[QUEUE_RX];
+
+    return nic->rx_queue.frames > 0 && queue->enabled && (!nic->rx_starved || queue->kicked);
 }

@@ -157,9 +157,9 @@ uint32_t vnet_tx_poll(struct virtio_net *nic, uint32_t budget)
     bool room = true;
     uint16_t head;
 
+    queue->kicked = false; /* also when it is off: a kick must not stay for ever */
     if (!queue->enabled)
         return 0;
-    queue->kicked = false;
     if (budget > queue->size)
         budget = queue->size;
     do {
