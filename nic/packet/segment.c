@@ -167,6 +167,15 @@ void segment_edit(const struct tcp_segments *plan, uint8_t *frame, uint32_t inde
         l4[TCP_FLAGS_AT] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
 }
 
+static void ipv4_checksum(const struct tcp_segments *plan, uint8_t *ip)
+{
+    if (plan->view.version != 4)
+        return;
+    be16_put(ip + IPV4_CHECKSUM_AT, 0);
+    be16_put(ip + IPV4_CHECKSUM_AT,
+             checksum_finish(checksum_add(0, ip, plan->view.l4 - plan->view.l3)));
+}
+
 void tcp_segment_headers(const struct tcp_segments *plan, uint8_t *headers, const uint8_t *payload,
                          uint32_t index)
 {
@@ -176,11 +185,7 @@ void tcp_segment_headers(const struct tcp_segments *plan, uint8_t *headers, cons
     uint8_t *tcp = headers + plan->view.l4;
 
     segment_edit(plan, headers, index);
-    if (plan->view.version == 4) {
-        be16_put(ip + IPV4_CHECKSUM_AT, 0);
-        be16_put(ip + IPV4_CHECKSUM_AT,
-                 checksum_finish(checksum_add(0, ip, plan->view.l4 - plan->view.l3)));
-    }
+    ipv4_checksum(plan, ip);
     if (index > 0)
         tcp[TCP_FLAGS_AT] &= (uint8_t)~TCP_CWR; /* RFC 3168 §6.1.2: said once */
     be16_put(tcp + TCP_CHECKSUM_AT, l4_pseudo(&plan->view, headers, tcp_bytes + payload_bytes));
@@ -222,4 +227,12 @@ void super_frame_length(const struct tcp_segments *plan, uint8_t *frame)
         be16_put(ip + IPV4_TOTAL_LENGTH_AT, (uint16_t)(end - plan->view.l3));
     else
         be16_put(ip + IPV6_PAYLOAD_LENGTH_AT, (uint16_t)(end - plan->view.l3 - IPV6_HEADER_BYTES));
+}
+
+void super_frame_checksums(const struct tcp_segments *plan, uint8_t *headers)
+{
+    const uint32_t tcp_bytes = plan->header_bytes - plan->view.l4 + plan->payload_bytes;
+
+    ipv4_checksum(plan, headers + plan->view.l3);
+    be16_put(headers + plan->view.l4 + TCP_CHECKSUM_AT, l4_pseudo(&plan->view, headers, tcp_bytes));
 }

@@ -145,6 +145,8 @@ static void header_make(const struct virtio_net *nic, const struct packet *packe
         packet->head_bytes - view.l4 >= TCP_HEADER_BYTES) {
         raw[0] = HEADER_NEEDS_CSUM;
         raw[1] = view.version == 4 ? HEADER_GSO_TCPV4 : HEADER_GSO_TCPV6;
+        if ((frame[view.l4 + TCP_FLAGS_AT] & TCP_CWR) != 0) /* only with GUEST_ECN: super_open() */
+            raw[1] |= HEADER_GSO_ECN;
         le16_put(raw + 2, (uint16_t)(view.l4 + (frame[view.l4 + TCP_DATA_OFFSET_AT] >> 4) * 4u));
         le16_put(raw + 4, (uint16_t)packet->mss);
         le16_put(raw + 6, (uint16_t)view.l4);
@@ -319,9 +321,8 @@ static int super_open(struct virtio_net *nic, struct super *in, const uint8_t *f
         nic->stats.rx_dropped_size++;
         return VIRTIO_NET_ERR_FRAME_SIZE;
     }
-    if (in->whole) /* the checksum is partial: the pseudo header's sum (virtio §5.1.6.4) */
-        be16_put(in->head + plan->view.l4 + TCP_CHECKSUM_AT,
-                 l4_pseudo(&plan->view, in->head, bytes - plan->view.l4));
+    if (in->whole) /* partial (virtio §5.1.6.4): the guest, or who it forwards to, completes it */
+        super_frame_checksums(plan, in->head);
     return screen(nic, in->head, bytes < wire_limit(nic) ? bytes : wire_limit(nic));
 }
 

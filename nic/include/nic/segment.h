@@ -91,4 +91,10 @@ bool tcp_segments_super(const struct tcp_segments *plan);
 /** Makes the IP length of a super-frame cover all of it; checksums are not touched. */
 void super_frame_length(const struct tcp_segments *plan, uint8_t *frame);
 
+/**
+ * Makes the checksums of a super-frame's `headers` what a receiver with checksum offload wants: the
+ * IPv4 header's own, and of TCP's the pseudo-header sum over all of the packet (partial).
+ */
+void super_frame_checksums(const struct tcp_segments *plan, uint8_t *headers);
+
 #endif
