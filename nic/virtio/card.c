@@ -102,8 +102,9 @@ uint32_t vnet_frame_limit(const struct virtio_net *nic)
 {
     const uint32_t by_mtu = (uint32_t)nic->config.mtu + FRAMING_BYTES;
 
-    return vnet_standard(nic) && by_mtu > FRAME_CONTRACT_MAX_BYTES ? by_mtu
-                                                                   : FRAME_CONTRACT_MAX_BYTES;
+    if (!vnet_standard(nic) || by_mtu < FRAME_CONTRACT_MAX_BYTES)
+        return FRAME_CONTRACT_MAX_BYTES;
+    return by_mtu < VIRTIO_NET_FRAME_MAX_BYTES ? by_mtu : VIRTIO_NET_FRAME_MAX_BYTES;
 }
 
 uint32_t vnet_header_bytes(const struct virtio_net *nic, uint32_t first_bytes)
