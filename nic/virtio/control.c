@@ -79,6 +79,7 @@ static bool mac_address(struct virtio_net *nic, struct command *command)
         !take(nic, command, mac, sizeof mac) || (mac[0] & 1) != 0)
         return false;
     __builtin_memcpy(nic->mac, mac, sizeof mac);
+    nic->generation++; /* §2.1: it is in the device configuration; the driver needs no news */
     return true;
 }
 
@@ -103,6 +104,7 @@ static bool announced(struct virtio_net *nic)
 {
     if (!vnet_has(nic, F_GUEST_ANNOUNCE))
         return false;
+    nic->generation += nic->announce;
     nic->announce = false;
     return true;
 }

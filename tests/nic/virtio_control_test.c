@@ -183,6 +183,24 @@ static void commands_that_are_refused(void **state)
     assert_int_equal(mode(d, CTRL_RX_PROMISC, 1), CTRL_OK);
 }
 
+/* §2.1: config_generation "+1 whenever device configuration changes": the MAC, the bit that asks
+ * for an announcement. */
+static void the_generation_counts_what_commands_change(void **state)
+{
+    struct vdriver *d = *state;
+    const uint32_t before = vdriver_get(d, COMMON_CONFIG_GENERATION, 1);
+
+    assert_int_equal(command(d, CTRL_MAC, CTRL_MAC_ADDR_SET, other, 6), CTRL_OK);
+    assert_int_equal(vdriver_get(d, COMMON_CONFIG_GENERATION, 1), before + 1);
+    virtio_net_set_link(d->nic, false);
+    virtio_net_set_link(d->nic, true);
+    assert_int_equal(vdriver_get(d, COMMON_CONFIG_GENERATION, 1), before + 3);
+    assert_int_equal(command(d, CTRL_ANNOUNCE, CTRL_ANNOUNCE_ACK, NULL, 0), CTRL_OK);
+    assert_int_equal(vdriver_get(d, COMMON_CONFIG_GENERATION, 1), before + 4);
+    assert_int_equal(command(d, CTRL_ANNOUNCE, CTRL_ANNOUNCE_ACK, NULL, 0), CTRL_OK);
+    assert_int_equal(vdriver_get(d, COMMON_CONFIG_GENERATION, 1), before + 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +212,7 @@ int main(void)
         S(mac_address_until_reset),
         S(vlan_filter),
         S(announcement),
+        S(the_generation_counts_what_commands_change),
         S(commands_that_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -82,8 +82,10 @@ static uint32_t make(struct vmodel *m, const struct step *step, uint8_t *command
         memcpy(data, "\x02\x00\x00\x00\x07", 5);
         data[5] = (uint8_t)step->b;
         *fine = vmodel_has(m, F_CTRL_MAC_ADDR);
-        if (*fine)
+        if (*fine) {
             memcpy(m->mac, data, sizeof m->mac);
+            m->generation++;
+        }
         return 8;
     case 8:
     case 9:
@@ -97,8 +99,10 @@ static uint32_t make(struct vmodel *m, const struct step *step, uint8_t *command
     case 10:
         command[0] = CTRL_ANNOUNCE;
         *fine = vmodel_has(m, F_GUEST_ANNOUNCE);
-        if (*fine)
+        if (*fine) {
+            m->generation += m->announce;
             m->announce = false;
+        }
         return 2;
     case 11: /* more entries than bytes (CVE-2014-0150) */
         command[0] = CTRL_MAC;
