@@ -105,6 +105,20 @@ static void vector_write(struct virtio_net *nic, uint32_t offset, uint16_t value
         queue->msix_vector = vnet_vector_valid(nic, value);
 }
 
+/* virtio §5.1.4.3: here the MAC is the driver's to write, a byte at a time, unless it has a command
+ * for that. The rest of the configuration, and all of the contract's, is read-only (§2.4). */
+static bool mac_write(struct virtio_net *nic, uint32_t offset, uint32_t size, uint32_t value)
+{
+    const uint32_t first = config_at(nic) + CONFIG_MAC;
+
+    if (!vnet_standard(nic) || vnet_has(nic, F_CTRL_MAC_ADDR) || offset < first ||
+        size > sizeof nic->mac || offset - first > sizeof nic->mac - size)
+        return false;
+    for (uint32_t i = 0; i < size; i++)
+        nic->mac[offset - first + i] = (uint8_t)(value >> 8 * i);
+    return true;
+}
+
 void vnet_legacy_write(struct virtio_net *nic, uint32_t offset, uint32_t size, uint32_t value)
 {
     const bool status = offset == LEGACY_STATUS;
@@ -116,8 +130,8 @@ void vnet_legacy_write(struct virtio_net *nic, uint32_t offset, uint32_t size, u
             vnet_device_reset(nic);
         return;
     }
-    if (offset >= LEGACY_CONFIG && !vector)
-        return; /* configuration is read-only (§2.4) */
+    if (offset >= LEGACY_CONFIG && !vector && !mac_write(nic, offset, size, value))
+        return;
     nic->mode = MODE_LEGACY;
     if (vector)
         vector_write(nic, offset, (uint16_t)value);

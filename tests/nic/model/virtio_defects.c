@@ -275,7 +275,12 @@ void vmodel_odd(struct vmodel *m, const struct step *step)
         return;
     virtio_net_io_write(d->nic, LEGACY_QUEUE_SELECT, 2, step->a);
     virtio_net_io_write(d->nic, LEGACY_QUEUE_NOTIFY, 2, step->b);
-    virtio_net_io_write(d->nic, LEGACY_CONFIG + step->a % 32, 1, step->b);
+    const uint32_t at = LEGACY_CONFIG + step->a % 32;
+    virtio_net_io_write(d->nic, at, 1, step->b);
+    const uint32_t mac_at = vnet_msix_enabled(d->nic) ? LEGACY_CONFIG_MSIX : LEGACY_CONFIG;
+    if (at - mac_at < sizeof m->mac && d->config.profile == VIRTIO_NET_STANDARD &&
+        !vmodel_has(m, F_CTRL_MAC_ADDR))
+        m->mac[at - mac_at] = (uint8_t)step->b; /* virtio §5.1.4.3 */
     vdriver_put(d, COMMON_QUEUE_SELECT, 2, step->a);
     vdriver_put(d, COMMON_DEVICE_STATUS, 1, 1 + step->a % 255);
 }
