@@ -82,9 +82,7 @@ void virtio_net_reset(struct virtio_net *nic)
     if (nic->busy)
         return;
     vnet_identify(nic);
-    __builtin_memset(nic->msix_table, 0, sizeof nic->msix_table);
-    for (uint32_t i = 0; i < MSIX_VECTORS; i++)
-        nic->msix_table[i * MSIX_ENTRY_BYTES + MSIX_ENTRY_CONTROL_AT] = MSIX_ENTRY_MASKED;
+    vnet_msix_reset(nic);
     nic->generation = 0;
     vnet_device_reset(nic);
 }

@@ -165,6 +165,7 @@ void vnet_irq_queue(struct virtio_net *nic, const struct vnet_queue *queue);
 void vnet_irq_config(struct virtio_net *nic);
 uint8_t vnet_irq_collect(struct virtio_net *nic); /* ISR read: value and clear */
 void vnet_irq_update(struct virtio_net *nic);
+void vnet_msix_reset(struct virtio_net *nic);    /* all vectors masked */
 void vnet_msix_unmasked(struct virtio_net *nic); /* sends what pends and may */
 uint16_t vnet_vector_valid(const struct virtio_net *nic, uint16_t vector);
 

@@ -17,6 +17,13 @@ static bool vector_masked(const struct virtio_net *nic, uint32_t vector)
             MSIX_ENTRY_MASKED) != 0;
 }
 
+void vnet_msix_reset(struct virtio_net *nic)
+{
+    __builtin_memset(nic->msix_table, 0, sizeof nic->msix_table);
+    for (uint32_t i = 0; i < MSIX_VECTORS; i++)
+        nic->msix_table[i * MSIX_ENTRY_BYTES + MSIX_ENTRY_CONTROL_AT] = MSIX_ENTRY_MASKED;
+}
+
 static void message_send(struct virtio_net *nic, uint16_t vector)
 {
     if (vector >= MSIX_VECTORS)

@@ -7,7 +7,7 @@
  * fail any more (§9). A blob without our own fields comes from another model: its receive chains
  * are taken again, the rest starts as after a reset.
  */
-enum { TRANSPORT_QUEUES_AT = 31, NOT_THERE = 0 };
+enum { TRANSPORT_QUEUES_AT = 31, NOT_THERE = 0, BAR_KIND_MASK = 7 };
 
 /* Offsets in the fixed part of TAG_TRANSPORT. */
 enum {
@@ -27,7 +27,7 @@ enum { AT_ENABLED = 24, AT_VECTOR = 25, AT_NEXT_AVAIL = 29, AT_NEXT_USED = 31, A
 
 struct loaded {
     const uint8_t *pci, *transport, *card, *msix_table, *msix_pending;
-    const uint8_t *held, *frames; /* NULL: no such field */
+    const uint8_t *held, *frames, *mac; /* NULL: no such field */
     uint32_t queues, helds, frame_count;
     struct vnet_queue queue[QUEUES_MAX];
 };
@@ -128,6 +128,7 @@ static bool check_frames(const struct snapshot_reader *reader, struct loaded *in
 {
     uint32_t bytes;
     uint32_t at = 4;
+    uint32_t room = RX_QUEUE_BYTES;
 
     in->frames = snapshot_find(reader, TAG_RX, &bytes);
     if (in->frames == NULL)
@@ -135,14 +136,18 @@ static bool check_frames(const struct snapshot_reader *reader, struct loaded *in
     if (bytes < 4)
         return false;
     in->frame_count = le32_get(in->frames);
+    if (in->frame_count > QUEUE_FRAMES)
+        return false;
     for (uint32_t i = 0; i < in->frame_count; i++) {
         if (bytes - at < 8)
             return false;
         const uint32_t frame_bytes = le32_get(in->frames + at);
         at += 8;
         if (frame_bytes < VIRTIO_NET_FRAME_MIN_BYTES || frame_bytes > VIRTIO_NET_FRAME_MAX_BYTES ||
-            frame_bytes > bytes - at || le32_get(in->frames + at - 4) > UINT16_MAX)
+            frame_bytes > bytes - at || le32_get(in->frames + at - 4) > UINT16_MAX ||
+            frame_queue_record_bytes(frame_bytes) > room)
             return false;
+        room -= frame_queue_record_bytes(frame_bytes);
         at += frame_bytes;
     }
     return at == bytes;
@@ -164,10 +169,30 @@ static bool check_type(const struct snapshot_reader *reader)
     return value == DEVICE_TYPE_NET;
 }
 
+/* The same card for the guest: what its driver bound to, and BARs of the same kinds. A blob of
+ * another model may have them in their records alone. */
+static bool check_identity(const struct virtio_net *nic, const uint8_t *pci)
+{
+    const uint8_t *own = nic->pci.bytes;
+
+    if (le32_get(pci + PCI_VENDOR_ID) != le32_get(own + PCI_VENDOR_ID))
+        return false;
+    for (uint32_t i = 0; i < PCI_BAR_COUNT; i++) {
+        const bool upper = i > 0 && nic->pci.identity.bars[i - 1].kind == PCI_BAR_MEMORY64;
+
+        const uint32_t at = PCI_BAR0 + 4 * i;
+
+        if (!upper && le32_get(pci + at) != 0 && ((pci[at] ^ own[at]) & BAR_KIND_MASK) != 0)
+            return false;
+    }
+    return true;
+}
+
 static bool check(struct virtio_net *nic, const struct snapshot_reader *reader, struct loaded *in)
 {
     if (snapshot_get_bytes(reader, TAG_PCI, &in->pci, PCI_FIELD_BYTES) != 1 ||
         snapshot_get_bytes(reader, TAG_CARD, &in->card, CARD_FIELD_BYTES) < NOT_THERE ||
+        snapshot_get_bytes(reader, TAG_MAC, &in->mac, ETH_ADDRESS_BYTES) < NOT_THERE ||
         snapshot_get_bytes(reader, TAG_MSIX_TABLE, &in->msix_table, MSIX_TABLE_BYTES) < NOT_THERE ||
         snapshot_get_bytes(reader, TAG_MSIX_PENDING, &in->msix_pending, MSIX_PENDING_BYTES) <
             NOT_THERE)
@@ -176,8 +201,10 @@ static bool check(struct virtio_net *nic, const struct snapshot_reader *reader, 
         if (in->pci[PCI_CONFIG_BYTES + i * BAR_RECORD_BYTES + 8] > 1)
             return false;
     }
-    return check_type(reader) && check_card(nic, in) && check_transport(nic, reader, in) &&
-           check_held(reader, in) && check_frames(reader, in);
+    if (in->mac != NULL && (in->mac[0] & 1) != 0)
+        return false;
+    return check_identity(nic, in->pci) && check_type(reader) && check_card(nic, in) &&
+           check_transport(nic, reader, in) && check_held(reader, in) && check_frames(reader, in);
 }
 
 static void apply_pci(struct virtio_net *nic, const struct loaded *in)
@@ -270,10 +297,8 @@ static void apply_lists(struct virtio_net *nic, const struct loaded *in)
         const uint32_t bytes = le32_get(record);
         uint8_t *room = frame_queue_push(&nic->rx_queue, bytes, le32_get(record + 4));
 
-        if (room != NULL)
+        if (room != NULL) /* check_frames() has counted the room */
             __builtin_memcpy(room, record + 8, bytes);
-        else
-            nic->stats.rx_dropped_full++;
         record += 8 + bytes;
     }
 }
@@ -286,7 +311,10 @@ int virtio_net_load(struct virtio_net *nic, const uint8_t *from, size_t bytes)
     if (nic->busy || snapshot_open(&reader, from, bytes, "VPCI", VPCI_MAJOR) != 0 ||
         !check(nic, &reader, &in))
         return VIRTIO_NET_ERR_ARGUMENT;
+    if (in.mac != NULL)
+        __builtin_memcpy(nic->config.mac, in.mac, sizeof nic->config.mac);
     vnet_device_reset(nic);
+    vnet_msix_reset(nic);
     apply_pci(nic, &in);
     apply_transport(nic, &in);
     if (in.card != NULL)

@@ -145,5 +145,6 @@ size_t virtio_net_save(const struct virtio_net *nic, uint8_t *to, size_t room_by
     save_card(nic, &writer);
     save_held(nic, &writer);
     save_frames(nic, &writer);
+    snapshot_field(&writer, TAG_MAC, nic->config.mac, sizeof nic->config.mac);
     return writer.bytes;
 }

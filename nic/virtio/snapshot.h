@@ -17,6 +17,7 @@ enum {
     TAG_CARD = 90, /* link, MAC, queue sizes, filter: see save.c */
     TAG_HELD = 91, /* receive chains taken, oldest first: capacity u32, head u16, header u8 */
     TAG_RX = 92,   /* count u32, then bytes u32, gso size u32 and the frame */
+    TAG_MAC = 93,  /* the permanent address, which a device reset brings back */
 
     BAR_RECORD_BYTES = 9, /* base u64, probe flag u8 */
     PCI_FIELD_BYTES = 256 + 6 * BAR_RECORD_BYTES,

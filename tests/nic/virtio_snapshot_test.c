@@ -250,6 +250,94 @@ static void impossible_values(void **state)
     assert_int_equal(virtio_net_load(d->nic, blob, bytes), 0);
 }
 
+/* §9: the state of another kind of card is refused whole: its driver would find other BARs. */
+static void a_state_of_another_transport_is_refused(void **state)
+{
+    struct vdriver *d = *state;
+    const enum virtio_net_transport transports[] = {VIRTIO_NET_MODERN, VIRTIO_NET_TRANSITIONAL,
+                                                    VIRTIO_NET_LEGACY};
+
+    for (uint32_t from = 0; from < 3; from++) {
+        for (uint32_t to = 0; to < 3; to++) {
+            vdriver_power_on(d, &(struct virtio_net_config){.transport = transports[from],
+                                                            .mac = {2, 0, 0, 0, 0, 1}});
+            const size_t bytes = save(d);
+            vdriver_power_on(d, &(struct virtio_net_config){.transport = transports[to],
+                                                            .mac = {2, 0, 0, 0, 0, 1}});
+            /* A transitional card has all that a legacy one has, in the same place. */
+            const bool same =
+                from == to || (from == VIRTIO_NET_LEGACY && to == VIRTIO_NET_TRANSITIONAL);
+            assert_int_equal(virtio_net_load(d->nic, blob, bytes),
+                             same ? 0 : VIRTIO_NET_ERR_ARGUMENT);
+        }
+    }
+}
+
+/* quirks §1: "W98 cannot reload a driver after restore: keep MAC": a device reset brings back the
+ * address the guest has known, not that of the card it was restored into. */
+static void the_permanent_address_is_restored(void **state)
+{
+    struct vdriver *d = *state;
+    const struct virtio_net_config other = {.mac = {2, 0, 0, 0, 0, 0x77}};
+    uint8_t mac[6];
+    const size_t bytes = save(d);
+
+    vdriver_power_on(d, &other);
+    assert_int_equal(virtio_net_load(d->nic, blob, bytes), 0);
+    vdriver_reset(d);
+    virtio_net_mac(d->nic, mac);
+    vdriver_assert_hex(mac, "52 54 00 12 34 56");
+}
+
+/* §9: without tag 4 the vectors are as after a reset: masked, whatever this card's guest had set.
+ */
+static void without_a_vector_table_all_are_masked(void **state)
+{
+    struct vdriver *d = *state;
+    const size_t bytes = without(4, save(d));
+
+    vdriver_put(d, REGION_MSIX_TABLE, 4, 0xfee00000);
+    vdriver_put(d, REGION_MSIX_TABLE + MSIX_ENTRY_CONTROL_AT, 4, 0);
+    assert_int_equal(virtio_net_load(d->nic, blob, bytes), 0);
+    assert_int_equal(vdriver_get(d, REGION_MSIX_TABLE, 4), 0);
+    assert_int_equal(vdriver_get(d, REGION_MSIX_TABLE + MSIX_ENTRY_CONTROL_AT, 4),
+                     MSIX_ENTRY_MASKED);
+}
+
+/* Puts `frames` frames of `bytes` into the blob's field of waiting frames. */
+static size_t with_frames(size_t blob_bytes, uint32_t frames, uint32_t bytes)
+{
+    size_t at = without(92, blob_bytes);
+
+    le16_put(blob + at, 92);
+    le32_put(blob + at + 2, 4 + frames * (8 + bytes));
+    le32_put(blob + at + 6, frames);
+    at += 10;
+    for (uint32_t i = 0; i < frames; i++) {
+        le32_put(blob + at, bytes);
+        le32_put(blob + at + 4, 0);
+        memcpy(blob + at + 8, vdriver_frame(bytes), bytes);
+        at += 8 + bytes;
+    }
+    assert_true(at <= sizeof blob);
+    return at;
+}
+
+/* §4.2: the card keeps 256 frames, in 1 MiB; a blob with more is no state it can have had. */
+static void more_frames_than_fit_are_refused(void **state)
+{
+    struct vdriver *d = *state;
+
+    assert_int_equal(virtio_net_load(d->nic, blob, with_frames(save(d), 256, 60)), 0);
+    assert_int_equal(d->nic->rx_queue.frames, 256);
+    assert_int_equal(virtio_net_load(d->nic, blob, with_frames(save(d), 257, 60)),
+                     VIRTIO_NET_ERR_ARGUMENT);
+    assert_int_equal(virtio_net_load(d->nic, blob, with_frames(save(d), 131, 8000)),
+                     VIRTIO_NET_ERR_ARGUMENT);
+    assert_int_equal(virtio_net_load(d->nic, blob, with_frames(save(d), 130, 8000)), 0);
+    assert_int_equal(d->nic->rx_queue.frames, 130);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -265,6 +353,10 @@ int main(void)
         S(impossible_values),
         S(features_are_masked_by_what_is_offered),
         S(queues_of_a_larger_card),
+        S(a_state_of_another_transport_is_refused),
+        S(the_permanent_address_is_restored),
+        S(without_a_vector_table_all_are_masked),
+        S(more_frames_than_fit_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
