@@ -41,6 +41,16 @@ static void the_clients_limit_holds(void **state)
                "remote sends 2000", "nat . 1+1000", "nat P. 1001+1000");
 }
 
+/* A card that must cut one for its guest has room for 256 frames (nic/virtio_net.h, nic/e1000.h)
+ * and loses longer ones whole: a guest with a small MTU would live on time-outs. */
+static void no_more_segments_than_a_card_cuts(void **state)
+{
+    (void)state;
+    TCP_SCRIPT("super 65529", "guest S 0+0 mss 100", "connects", "nat S. 0+0", "guest . 1+0 ack 1",
+               "remote sends 30000", "nat . 1+25600 gso 100", "guest . 1+0 ack 25601",
+               "host consumed 25600", "nat P. 25601+4400 gso 100");
+}
+
 /* RFC 9293 §3.8.6.2.1: the guest's window counts as for frames, and so does its MSS. */
 static void the_guest_window_is_respected(void **state)
 {
@@ -140,6 +150,7 @@ int main(void)
         cmocka_unit_test(a_burst_is_one_super_frame),
         cmocka_unit_test(a_lone_segment_is_a_frame),
         cmocka_unit_test(the_clients_limit_holds),
+        cmocka_unit_test(no_more_segments_than_a_card_cuts),
         cmocka_unit_test(the_guest_window_is_respected),
         cmocka_unit_test(fin_and_push_ride_on_a_super_frame),
         cmocka_unit_test(the_guest_may_acknowledge_a_middle),

@@ -68,6 +68,7 @@ enum {
     TCP_RATE_ROUNDS = 8,            /* round trips a measured rate is believed at least */
     TCP_SEND_RTO_SEGMENTS = 4,      /* ... and a time-out */
     TCP_QUANTUM_SEGMENTS = 32,      /* frames per flow and turn */
+    TCP_SUPER_SEGMENTS_MAX = 256,   /* what a card cuts one into: nic/virtio_net.h, nic/e1000.h */
     TCP_DUP_ACKS = 3,               /* RFC 5681 §3.2 */
     TCP_DUP_ACKS_MAX = 64,          /* ... where the path was seen to change the order */
     TCP_RANGES = 24,                /* SACK scoreboard entries per flow; more are forgotten */

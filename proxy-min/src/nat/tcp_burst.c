@@ -119,6 +119,7 @@ static void plan_super(const struct nat_tcp *tcp, const struct tcp_flow *flow,
     uint32_t bytes = super_max_bytes - before_bytes;
 
     bytes -= bytes % mss;
+    bytes = bytes < TCP_SUPER_SEGMENTS_MAX * mss ? bytes : TCP_SUPER_SEGMENTS_MAX * mss;
     bytes = burst->max_bytes < bytes ? burst->max_bytes : bytes;
     if (there_bytes <= mss) {
         burst->max_segments = 1;
