@@ -49,6 +49,7 @@ export const cards = {
     options: { transport: "modern", mtu: JUMBO_MTU },
     speed: "1000",
     features: [...STANDARD, VERSION_1, SPEED_DUPLEX],
+    ipxe: /^virtio-net$/i,
     uboot: { device: "virtio-net#0", mac: MAC },
   },
   // A transitional card, and a driver that takes it for a legacy one.
@@ -57,6 +58,14 @@ export const cards = {
     options: { transport: "transitional", mtu: JUMBO_MTU },
     append: "aero.virtio_pci=force_legacy=1",
     features: [...STANDARD, ANY_LAYOUT],
+  },
+  // No memory BAR at all. The contract has its I/O BAR at 2 (virtio-net.md §1), where neither Linux nor
+  // iPXE looks for a legacy card: there is no guest for contract and legacy together.
+  "virtio-legacy-only": {
+    ...virtio,
+    options: { transport: "legacy", mtu: JUMBO_MTU },
+    features: [...STANDARD, ANY_LAYOUT],
+    ipxe: /^virtio-net$/i,
   },
   // Linux puts its 12 bytes of header and the frame into one descriptor: header mode "auto" sees that.
   "virtio-contract": {

@@ -2,20 +2,36 @@
 // saved state. What TCP has acknowledged nobody sends again: so the guest must not run on between
 // saving and restoring, but whatever is on its way at that moment may get lost.
 import assert from "node:assert/strict";
-import { setTimeout as sleep } from "node:timers/promises";
 import { sumOfBlob, TRANSFER_TIMEOUT_MS } from "./linux-cases.js";
 import { SITE_NAME } from "./world.js";
 
 const FILE_BYTES = 16 * 1000 * 1000;
 const SAVED_AFTER_BYTES = 4 * 1000 * 1000;
 
+/** Resolves in the poll that has brought the guest so many bytes from now on. */
+function whenReceived(nic, bytes) {
+  const { poll } = nic;
+  const wanted = nic.stats().rxBytes + bytes;
+  return new Promise((resolve) => {
+    nic.poll = () => {
+      const more = poll.call(nic);
+      if (nic.stats().rxBytes >= wanted) {
+        delete nic.poll;
+        resolve();
+      }
+      return more;
+    };
+  });
+}
+
 /** Saves the machine while a download is under way. */
 async function saveInDownload(world) {
   const url = `http://${SITE_NAME}/blob?bytes=${FILE_BYTES}`;
   const received = () => world.nic.stats().rxBytes;
   const from = received();
+  const underWay = whenReceived(world.nic, SAVED_AFTER_BYTES);
   await world.guest.must(`rm -f /tmp/file; { wget -q -O /tmp/file '${url}' & }`);
-  while (received() - from < SAVED_AFTER_BYTES) await sleep(1);
+  await underWay;
   const state = await world.save();
   assert.ok(received() - from < FILE_BYTES, "the download was over before the machine was saved");
   return state;
