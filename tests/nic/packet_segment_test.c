@@ -10,41 +10,14 @@
 #include "nic/frame_queue.h"
 #include "nic/packet.h"
 #include "nic/segment.h"
+#include "tcp_frame.h"
 #include "vectors.h"
-
-enum { IPV6_AT = ETH_HEADER_BYTES + ETH_VLAN_BYTES, EXTENSION_BYTES = 8 };
-
-/* A tagged IPv6 TCP packet behind a destination options header; checksum right. */
-static uint32_t ipv6_packet(uint8_t *frame, uint32_t payload)
-{
-    const uint32_t l4 = IPV6_AT + IPV6_HEADER_BYTES + EXTENSION_BYTES;
-    const uint32_t bytes = l4 + TCP_HEADER_BYTES + payload;
-    const struct l4_view view = {IPV6_AT, l4, 6, IP_PROTOCOL_TCP};
-
-    memset(frame, 0, l4 + TCP_HEADER_BYTES);
-    be16_put(frame + ETH_TYPE_AT, ETH_TYPE_VLAN);
-    be16_put(frame + ETH_TYPE_AT + ETH_VLAN_BYTES, ETH_TYPE_IPV6);
-    frame[IPV6_AT] = 0x60;
-    be16_put(frame + IPV6_AT + IPV6_PAYLOAD_LENGTH_AT,
-             (uint16_t)(bytes - IPV6_AT - IPV6_HEADER_BYTES));
-    frame[IPV6_AT + IPV6_NEXT_HEADER_AT] = 60;
-    frame[IPV6_AT + IPV6_SOURCE_AT + 15] = 1;
-    frame[IPV6_AT + IPV6_DESTINATION_AT + 15] = 2;
-    frame[IPV6_AT + IPV6_HEADER_BYTES] = IP_PROTOCOL_TCP;
-    frame[l4 + TCP_DATA_OFFSET_AT] = 0x50;
-    frame[l4 + TCP_FLAGS_AT] = TCP_ACK | TCP_FIN | TCP_CWR;
-    for (uint32_t i = 0; i < payload; i++)
-        frame[l4 + TCP_HEADER_BYTES + i] = (uint8_t)(i * 11);
-    be16_put(frame + l4 + TCP_CHECKSUM_AT, l4_pseudo(&view, frame, bytes - l4));
-    assert_true(checksum_complete(frame, bytes, l4, l4 + TCP_CHECKSUM_AT));
-    return bytes;
-}
 
 /* choices.md: the IPv6 length field counts no header; RFC 3168 §6.1.2: CWR on the first only. */
 static void ipv6_segments(void **state)
 {
     uint8_t packet[1000];
-    const uint32_t bytes = ipv6_packet(packet, 250);
+    const uint32_t bytes = tcp_frame_ipv6(packet, 250);
     struct tcp_segments plan;
 
     (void)state;
@@ -59,8 +32,8 @@ static void ipv6_segments(void **state)
         memcpy(frame + plan.header_bytes, packet + plan.header_bytes + 100 * i, payload);
         tcp_segment_finish(&plan, frame, i);
         assert_int_equal(payload, i < 2 ? 100 : 50);
-        assert_int_equal(be16_get(frame + IPV6_AT + IPV6_PAYLOAD_LENGTH_AT),
-                         EXTENSION_BYTES + TCP_HEADER_BYTES + payload);
+        assert_int_equal(be16_get(frame + TCP_FRAME_IPV6_AT + IPV6_PAYLOAD_LENGTH_AT),
+                         TCP_FRAME_EXTENSION_BYTES + TCP_HEADER_BYTES + payload);
         assert_int_equal(be32_get(frame + plan.view.l4 + TCP_SEQUENCE_AT), 100 * i);
         assert_int_equal(frame[plan.view.l4 + TCP_FLAGS_AT],
                          TCP_ACK | (i == 0 ? TCP_CWR : 0) | (i == 2 ? TCP_FIN : 0));
@@ -72,7 +45,7 @@ static void ipv6_segments(void **state)
 static void packets_cut_anywhere(void **state)
 {
     uint8_t packet[1000];
-    const uint32_t bytes = ipv6_packet(packet, 250);
+    const uint32_t bytes = tcp_frame_ipv6(packet, 250);
     struct tcp_segments plan;
 
     (void)state;

@@ -6,29 +6,9 @@
 static const uint8_t other[6] = {0x52, 0x54, 0, 1, 2, 3};
 static const uint8_t group[6] = {0x01, 0, 0x5e, 0, 0, 1};
 
-/* One command in the three descriptors Linux uses; returns the answer. */
-static uint8_t command(struct vdriver *d, uint8_t class, uint8_t what, const void *data,
-                       uint32_t bytes)
-{
-    const uint16_t before = vdriver_used_idx(d, QUEUE_CONTROL);
-
-    d->ram[0x90000] = class;
-    d->ram[0x90001] = what;
-    memcpy(d->ram + 0x90010, data, bytes);
-    d->ram[0x9f000] = 0xee;
-    vdriver_desc(d, QUEUE_CONTROL, 0, 0x90000, 2, DESC_NEXT, 1);
-    vdriver_desc(d, QUEUE_CONTROL, 1, 0x90010, bytes, DESC_NEXT, 2);
-    vdriver_desc(d, QUEUE_CONTROL, 2, 0x9f000, 1, DESC_WRITE, 0);
-    vdriver_post(d, QUEUE_CONTROL, 0);
-    virtio_net_poll(d->nic, 8);
-    assert_int_equal((uint16_t)(vdriver_used_idx(d, QUEUE_CONTROL) - before), 1);
-    assert_used(d, QUEUE_CONTROL, before, 0, 1);
-    return d->ram[0x9f000];
-}
-
 static uint8_t mode(struct vdriver *d, uint8_t what, uint8_t on)
 {
-    return command(d, CTRL_RX, what, &on, 1);
+    return vdriver_command(d, CTRL_RX, what, &on, 1);
 }
 
 /* What the card says to a frame for `to`; it has no receive buffer. */
@@ -90,12 +70,12 @@ static void mac_tables(void **state)
     memcpy(data + 4, other, 6);
     data[10] = 1;
     memcpy(data + 14, group, 6);
-    assert_int_equal(command(d, CTRL_MAC, CTRL_MAC_TABLE_SET, data, 20), CTRL_OK);
+    assert_int_equal(vdriver_command(d, CTRL_MAC, CTRL_MAC_TABLE_SET, data, 20), CTRL_OK);
     assert_true(passes(d, other));
     assert_true(passes(d, group));
     memset(data, 0, sizeof data);
     data[0] = 70;
-    assert_int_equal(command(d, CTRL_MAC, CTRL_MAC_TABLE_SET, data, 8 + 70 * 6), CTRL_OK);
+    assert_int_equal(vdriver_command(d, CTRL_MAC, CTRL_MAC_TABLE_SET, data, 8 + 70 * 6), CTRL_OK);
     assert_true(passes(d, other)); /* overflow: all unicast */
     assert_false(passes(d, group));
 }
@@ -111,7 +91,7 @@ static void cve_2014_0150_mac_table_count(void **state)
     for (uint32_t i = 0; i < 4; i++) {
         le32_put(data, counts[i]);
         memcpy(data + 4, other, 6);
-        assert_int_equal(command(d, CTRL_MAC, CTRL_MAC_TABLE_SET, data, 14), CTRL_ERR);
+        assert_int_equal(vdriver_command(d, CTRL_MAC, CTRL_MAC_TABLE_SET, data, 14), CTRL_ERR);
         assert_false(passes(d, other));
     }
     assert_int_equal(virtio_net_stats(d->nic)->control_refused, 4);
@@ -123,10 +103,10 @@ static void mac_address_until_reset(void **state)
     struct vdriver *d = *state;
     uint8_t mac[6];
 
-    assert_int_equal(command(d, CTRL_MAC, CTRL_MAC_ADDR_SET, other, 6), CTRL_OK);
+    assert_int_equal(vdriver_command(d, CTRL_MAC, CTRL_MAC_ADDR_SET, other, 6), CTRL_OK);
     assert_int_equal(vdriver_get(d, REGION_DEVICE + 4, 2), 0x0302);
-    assert_int_equal(command(d, CTRL_MAC, CTRL_MAC_ADDR_SET, group, 6), CTRL_ERR);
-    assert_int_equal(command(d, CTRL_MAC, CTRL_MAC_ADDR_SET, other, 5), CTRL_ERR);
+    assert_int_equal(vdriver_command(d, CTRL_MAC, CTRL_MAC_ADDR_SET, group, 6), CTRL_ERR);
+    assert_int_equal(vdriver_command(d, CTRL_MAC, CTRL_MAC_ADDR_SET, other, 5), CTRL_ERR);
     vdriver_put(d, COMMON_DEVICE_STATUS, 1, 0);
     virtio_net_mac(d->nic, mac);
     assert_memory_equal(mac, d->config.mac, 6);
@@ -145,11 +125,11 @@ static void vlan_filter(void **state)
     be16_put(frame + 14, 0xe005);
     mode(d, CTRL_RX_PROMISC, 0);
     assert_int_equal(virtio_net_rx_offer(d->nic, frame, 64), VIRTIO_NET_ERR_FILTERED);
-    assert_int_equal(command(d, CTRL_VLAN, CTRL_VLAN_ADD, id, 2), CTRL_OK);
+    assert_int_equal(vdriver_command(d, CTRL_VLAN, CTRL_VLAN_ADD, id, 2), CTRL_OK);
     assert_int_equal(virtio_net_rx_offer(d->nic, frame, 64), VIRTIO_NET_ERR_NO_BUFFER);
-    assert_int_equal(command(d, CTRL_VLAN, CTRL_VLAN_DEL, id, 2), CTRL_OK);
+    assert_int_equal(vdriver_command(d, CTRL_VLAN, CTRL_VLAN_DEL, id, 2), CTRL_OK);
     assert_int_equal(virtio_net_rx_offer(d->nic, frame, 64), VIRTIO_NET_ERR_FILTERED);
-    assert_int_equal(command(d, CTRL_VLAN, CTRL_VLAN_ADD, bad, 2), CTRL_ERR);
+    assert_int_equal(vdriver_command(d, CTRL_VLAN, CTRL_VLAN_ADD, bad, 2), CTRL_ERR);
 }
 
 /* §5.1.6.5.4: the announcement is asked for when the link returns, until acknowledged. */
@@ -161,7 +141,7 @@ static void announcement(void **state)
     virtio_net_set_link(d->nic, true);
     assert_int_equal(vdriver_get(d, REGION_DEVICE + CONFIG_STATUS, 2),
                      CONFIG_LINK_UP | CONFIG_ANNOUNCE);
-    assert_int_equal(command(d, CTRL_ANNOUNCE, CTRL_ANNOUNCE_ACK, "", 0), CTRL_OK);
+    assert_int_equal(vdriver_command(d, CTRL_ANNOUNCE, CTRL_ANNOUNCE_ACK, "", 0), CTRL_OK);
     assert_int_equal(vdriver_get(d, REGION_DEVICE + CONFIG_STATUS, 2), CONFIG_LINK_UP);
 }
 
@@ -170,12 +150,12 @@ static void commands_that_are_refused(void **state)
 {
     struct vdriver *d = *state;
 
-    assert_int_equal(command(d, 4, 0, "\1\0", 2), CTRL_ERR); /* MQ was not offered */
-    assert_int_equal(command(d, 77, 0, "", 0), CTRL_ERR);
-    assert_int_equal(command(d, CTRL_RX, CTRL_RX_PROMISC, "", 0), CTRL_ERR);
-    vdriver_desc(d, QUEUE_CONTROL, 5, 0x90000, 3, 0, 0);
+    assert_int_equal(vdriver_command(d, 4, 0, "\1\0", 2), CTRL_ERR); /* MQ was not offered */
+    assert_int_equal(vdriver_command(d, 77, 0, "", 0), CTRL_ERR);
+    assert_int_equal(vdriver_command(d, CTRL_RX, CTRL_RX_PROMISC, "", 0), CTRL_ERR);
+    vdriver_desc(d, QUEUE_CONTROL, 5, VDRIVER_COMMAND, 3, 0, 0);
     vdriver_post(d, QUEUE_CONTROL, 5); /* no answer wanted */
-    vdriver_desc(d, QUEUE_CONTROL, 6, 0x9f000, 1, DESC_WRITE, 0);
+    vdriver_desc(d, QUEUE_CONTROL, 6, VDRIVER_ANSWER, 1, DESC_WRITE, 0);
     vdriver_post(d, QUEUE_CONTROL, 6); /* no question */
     assert_int_equal(virtio_net_poll(d->nic, 8), 2);
     assert_used(d, QUEUE_CONTROL, 3, 5, 0);
@@ -190,14 +170,14 @@ static void the_generation_counts_what_commands_change(void **state)
     struct vdriver *d = *state;
     const uint32_t before = vdriver_get(d, COMMON_CONFIG_GENERATION, 1);
 
-    assert_int_equal(command(d, CTRL_MAC, CTRL_MAC_ADDR_SET, other, 6), CTRL_OK);
+    assert_int_equal(vdriver_command(d, CTRL_MAC, CTRL_MAC_ADDR_SET, other, 6), CTRL_OK);
     assert_int_equal(vdriver_get(d, COMMON_CONFIG_GENERATION, 1), before + 1);
     virtio_net_set_link(d->nic, false);
     virtio_net_set_link(d->nic, true);
     assert_int_equal(vdriver_get(d, COMMON_CONFIG_GENERATION, 1), before + 3);
-    assert_int_equal(command(d, CTRL_ANNOUNCE, CTRL_ANNOUNCE_ACK, NULL, 0), CTRL_OK);
+    assert_int_equal(vdriver_command(d, CTRL_ANNOUNCE, CTRL_ANNOUNCE_ACK, NULL, 0), CTRL_OK);
     assert_int_equal(vdriver_get(d, COMMON_CONFIG_GENERATION, 1), before + 4);
-    assert_int_equal(command(d, CTRL_ANNOUNCE, CTRL_ANNOUNCE_ACK, NULL, 0), CTRL_OK);
+    assert_int_equal(vdriver_command(d, CTRL_ANNOUNCE, CTRL_ANNOUNCE_ACK, NULL, 0), CTRL_OK);
     assert_int_equal(vdriver_get(d, COMMON_CONFIG_GENERATION, 1), before + 4);
 }
 

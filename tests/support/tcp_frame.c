@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "nic/segment.h"
+
 uint32_t tcp_frame(uint8_t *frame, uint32_t payload)
 {
     static const uint8_t addresses[] = {0x52, 0x54, 0, 0x12, 0x34, 0x56, 2, 0, 0, 0, 0, 9};
@@ -30,6 +32,33 @@ uint32_t tcp_frame(uint8_t *frame, uint32_t payload)
     const uint32_t pseudo = checksum_pseudo_ipv4(ip + IPV4_SOURCE_AT, ip + IPV4_DESTINATION_AT,
                                                  IP_PROTOCOL_TCP, (uint16_t)(bytes - l4));
     be16_put(tcp + TCP_CHECKSUM_AT, checksum_finish(checksum_add(pseudo, tcp, bytes - l4)));
+    return bytes;
+}
+
+uint32_t tcp_frame_ipv6(uint8_t *frame, uint32_t payload)
+{
+    const uint32_t l4 = TCP_FRAME_IPV6_L4_AT;
+    const uint32_t bytes = l4 + TCP_HEADER_BYTES + payload;
+    const struct l4_view view = {TCP_FRAME_IPV6_AT, l4, 6, IP_PROTOCOL_TCP};
+    uint8_t *ip = frame + TCP_FRAME_IPV6_AT;
+    uint8_t *tcp = frame + l4;
+
+    memset(frame, 0, l4 + TCP_HEADER_BYTES);
+    be16_put(frame + ETH_TYPE_AT, ETH_TYPE_VLAN);
+    be16_put(frame + ETH_TYPE_AT + ETH_VLAN_BYTES, ETH_TYPE_IPV6);
+    ip[0] = 0x60;
+    be16_put(ip + IPV6_PAYLOAD_LENGTH_AT,
+             (uint16_t)(bytes - TCP_FRAME_IPV6_AT - IPV6_HEADER_BYTES));
+    ip[IPV6_NEXT_HEADER_AT] = 60;
+    ip[IPV6_SOURCE_AT + 15] = 1;
+    ip[IPV6_DESTINATION_AT + 15] = 2;
+    ip[IPV6_HEADER_BYTES] = IP_PROTOCOL_TCP;
+    tcp[TCP_DATA_OFFSET_AT] = 0x50;
+    tcp[TCP_FLAGS_AT] = TCP_ACK | TCP_FIN | TCP_CWR;
+    for (uint32_t i = 0; i < payload; i++)
+        tcp[TCP_HEADER_BYTES + i] = (uint8_t)(i * 11);
+    be16_put(tcp + TCP_CHECKSUM_AT, l4_pseudo(&view, frame, bytes - l4));
+    (void)checksum_complete(frame, bytes, l4, l4 + TCP_CHECKSUM_AT);
     return bytes;
 }
 

@@ -14,6 +14,7 @@ static bool host_read(void *context, uint64_t gpa, void *to, uint32_t bytes)
 {
     struct vdriver *d = context;
 
+    gpa -= d->high;
     d->dma_calls++;
     if (d->on_dma != NULL)
         d->on_dma(d, false, gpa, bytes);
@@ -28,6 +29,7 @@ static bool host_write(void *context, uint64_t gpa, const void *from, uint32_t b
 {
     struct vdriver *d = context;
 
+    gpa -= d->high;
     d->dma_calls++;
     if (d->on_dma != NULL)
         d->on_dma(d, true, gpa, bytes);
@@ -236,9 +238,9 @@ void vdriver_queues(struct vdriver *d)
     for (uint32_t i = 0; i < vdriver_get(d, COMMON_NUM_QUEUES, 2); i++) {
         ring_place(d, i, modern_ring(i));
         vdriver_put(d, COMMON_QUEUE_SELECT, 2, i);
-        put_address(d, COMMON_QUEUE_DESC, d->ring[i].desc);
-        put_address(d, COMMON_QUEUE_AVAIL, d->ring[i].avail);
-        put_address(d, COMMON_QUEUE_USED, d->ring[i].used);
+        put_address(d, COMMON_QUEUE_DESC, d->high + d->ring[i].desc);
+        put_address(d, COMMON_QUEUE_AVAIL, d->high + d->ring[i].avail);
+        put_address(d, COMMON_QUEUE_USED, d->high + d->ring[i].used);
         vdriver_put(d, COMMON_QUEUE_ENABLE, 2, 1);
     }
 }
@@ -320,7 +322,7 @@ void vdriver_desc_at(struct vdriver *d, uint64_t table, uint32_t index, uint64_t
 {
     uint8_t *raw = d->ram + table + (uint64_t)index * DESC_ENTRY_BYTES;
 
-    le64_put(raw, gpa);
+    le64_put(raw, d->high + gpa);
     le32_put(raw + 8, bytes);
     le16_put(raw + 12, flags);
     le16_put(raw + 14, next);
@@ -382,6 +384,25 @@ void vdriver_receive(struct vdriver *d, uint16_t head, uint32_t bytes)
 const uint8_t *vdriver_rx(const struct vdriver *d, uint16_t head)
 {
     return d->ram + VDRIVER_RX + (uint32_t)head * VDRIVER_BUFFER_BYTES;
+}
+
+uint8_t vdriver_command(struct vdriver *d, uint8_t class, uint8_t what, const void *data,
+                        uint32_t bytes)
+{
+    const uint16_t before = vdriver_used_idx(d, QUEUE_CONTROL);
+
+    d->ram[VDRIVER_COMMAND] = class;
+    d->ram[VDRIVER_COMMAND + 1] = what;
+    memcpy(d->ram + VDRIVER_COMMAND + 0x10, data, bytes);
+    d->ram[VDRIVER_ANSWER] = 0xee;
+    vdriver_desc(d, QUEUE_CONTROL, 0, VDRIVER_COMMAND, 2, DESC_NEXT, 1);
+    vdriver_desc(d, QUEUE_CONTROL, 1, VDRIVER_COMMAND + 0x10, bytes, DESC_NEXT, 2);
+    vdriver_desc(d, QUEUE_CONTROL, 2, VDRIVER_ANSWER, 1, DESC_WRITE, 0);
+    vdriver_post(d, QUEUE_CONTROL, 0);
+    virtio_net_poll(d->nic, 8);
+    assert_int_equal((uint16_t)(vdriver_used_idx(d, QUEUE_CONTROL) - before), 1);
+    assert_used(d, QUEUE_CONTROL, before, 0, 1);
+    return d->ram[VDRIVER_ANSWER];
 }
 
 const uint8_t *vdriver_frame(uint32_t bytes)

@@ -28,7 +28,9 @@ enum {
     VDRIVER_AVAIL_AT = 0x4000,
     VDRIVER_USED_AT = 0x6000,
     VDRIVER_TABLES = 0x80000, /* indirect tables */
-    VDRIVER_RX = 0x100000,    /* receive buffer i at + i * VDRIVER_BUFFER_BYTES */
+    VDRIVER_COMMAND = 0x90000,
+    VDRIVER_ANSWER = 0x9f000,
+    VDRIVER_RX = 0x100000, /* receive buffer i at + i * VDRIVER_BUFFER_BYTES */
     VDRIVER_TX = 0x200000,
     VDRIVER_BIG = 0x400000,
     VDRIVER_BUFFER_BYTES = 0x1000,
@@ -51,7 +53,8 @@ struct vdriver {
     struct nic_host host;
     struct virtio_net_config config;
     uint8_t *ram;
-    bool legacy; /* started by the I/O BAR */
+    uint64_t high; /* where RAM begins for the card; the addresses below are places in RAM */
+    bool legacy;   /* started by the I/O BAR */
     struct vdriver_ring ring[QUEUES_MAX];
     uint16_t avail[QUEUES_MAX]; /* next avail.idx */
     void (*on_dma)(struct vdriver *d, bool write, uint64_t gpa, uint32_t bytes);
@@ -124,6 +127,10 @@ void vdriver_send(struct vdriver *d, uint16_t head, const uint8_t *header, uint3
 /** One writable buffer of `bytes` in descriptor `head`, posted. */
 void vdriver_receive(struct vdriver *d, uint16_t head, uint32_t bytes);
 const uint8_t *vdriver_rx(const struct vdriver *d, uint16_t head);
+
+/** One control command in the three descriptors Linux uses; returns the answer. */
+uint8_t vdriver_command(struct vdriver *d, uint8_t class, uint8_t what, const void *data,
+                        uint32_t bytes);
 
 /** A frame to the card's address with a recognisable payload; the block is static. */
 const uint8_t *vdriver_frame(uint32_t bytes);
