@@ -106,6 +106,25 @@ static void indirect_chains(void **state)
     assert_used(d, QUEUE_TX, 1, 8, 0);
 }
 
+/* §4.1: an indirect table may have 4096 entries, whatever the ring's size. */
+static void an_indirect_table_longer_than_the_ring(void **state)
+{
+    struct vdriver *d = *state;
+
+    memcpy(d->ram + VDRIVER_TX, vdriver_frame(5 * 299), 5 * 299);
+    vdriver_desc_at(d, VDRIVER_TABLES, 0, VDRIVER_BIG, 12, DESC_NEXT, 1);
+    for (uint16_t i = 1; i < 300; i++)
+        vdriver_desc_at(d, VDRIVER_TABLES, i, VDRIVER_TX + 5u * (i - 1u), 5,
+                        i < 299 ? DESC_NEXT : 0, (uint16_t)(i + 1));
+    vdriver_desc(d, QUEUE_TX, 0, VDRIVER_TABLES, 300 * DESC_ENTRY_BYTES, DESC_INDIRECT, 0);
+    vdriver_post(d, QUEUE_TX, 0);
+    assert_int_equal(virtio_net_poll(d->nic, 8), 1);
+    assert_int_equal(d->frames, 1);
+    assert_int_equal(d->frame[0].bytes, 5 * 299);
+    assert_memory_equal(d->frame[0].data, vdriver_frame(5 * 299), 5 * 299);
+    assert_used(d, QUEUE_TX, 0, 0, 0);
+}
+
 /* §2.3: no interrupt while the driver set avail.flags bit 0. */
 static void no_interrupt_flag(void **state)
 {
@@ -201,8 +220,141 @@ static void network_stall_waiting_for_kick(void **state)
     assert_int_equal(avail_event(d, QUEUE_TX), 2);
 }
 
-/* §3: nothing is processed before DRIVER_OK, after FAILED, without bus master; marks are kept. */
-static void no_work_before_its_time(void **state)
+/* §4: "addresses may be anywhere in 64-bit guest space, including above 4 GiB": rings, indirect
+ * tables and buffers, both ways. */
+static void rings_and_buffers_above_4_gib(void **state)
+{
+    struct vdriver *d = *state;
+
+    d->high = UINT64_C(0x123456789000000);
+    vdriver_start(d, vdriver_offered(d) & ~F_EVENT_IDX);
+    send60(d, 0);
+    vdriver_desc_at(d, VDRIVER_TABLES, 0, VDRIVER_TX, 12, DESC_NEXT, 1);
+    vdriver_desc_at(d, VDRIVER_TABLES, 1, VDRIVER_TX + 0x100, 60, 0, 0);
+    vdriver_desc(d, QUEUE_TX, 2, VDRIVER_TABLES, 32, DESC_INDIRECT, 0);
+    vdriver_post(d, QUEUE_TX, 2);
+    assert_int_equal(virtio_net_poll(d->nic, 8), 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_used(d, QUEUE_TX, i, 2 * i, 0);
+        assert_int_equal(d->frame[i].bytes, 60);
+        assert_memory_equal(d->frame[i].data, vdriver_frame(60), 60);
+    }
+    vdriver_receive(d, 0, 2000);
+    assert_int_equal(virtio_net_rx_offer(d->nic, vdriver_frame(60), 60), 0);
+    assert_used(d, QUEUE_RX, 0, 0, 72);
+    assert_memory_equal(vdriver_rx(d, 0) + 12, vdriver_frame(60), 60);
+}
+
+/* The accesses to guest memory, in their order. */
+struct accesses {
+    uint32_t count;
+    struct {
+        bool write;
+        uint64_t gpa;
+    } at[64];
+};
+
+static void note_access(struct vdriver *d, bool write, uint64_t gpa, uint32_t bytes)
+{
+    struct accesses *seen = d->model;
+
+    (void)bytes;
+    assert_true(seen->count < sizeof seen->at / sizeof seen->at[0]);
+    seen->at[seen->count].write = write;
+    seen->at[seen->count++].gpa = gpa;
+}
+
+/* When that place was touched for the first time; it was. */
+static uint32_t first(const struct accesses *seen, bool write, uint64_t gpa)
+{
+    for (uint32_t i = 0; i < seen->count; i++) {
+        if (seen->at[i].write == write && seen->at[i].gpa == gpa)
+            return i;
+    }
+    fail_msg("%s of %llx is missing", write ? "write" : "read", (unsigned long long)gpa);
+    return 0;
+}
+
+/* For the one chain of a queue, its data at `data`. */
+static void assert_order(const struct vdriver *d, uint32_t queue, uint64_t data, bool data_written)
+{
+    const struct vdriver_ring *ring = &d->ring[queue];
+    const struct accesses *seen = d->model;
+    const uint32_t order[] = {
+        first(seen, false, ring->avail + 2), first(seen, false, ring->avail + 4),
+        first(seen, false, ring->desc),      first(seen, data_written, data),
+        first(seen, true, ring->used + 4),   first(seen, true, ring->used + 2),
+    };
+
+    for (uint32_t i = 1; i < sizeof order / sizeof order[0]; i++)
+        assert_true(order[i - 1] < order[i]);
+}
+
+/* §4.1: "read idx, then ring, then descriptors; on completion write the used element, then
+ * used.idx", in both queues; the data is in between. */
+static void memory_is_accessed_in_this_order(void **state)
+{
+    struct vdriver *d = *state;
+    struct accesses seen = {0};
+
+    d->model = &seen;
+    d->on_dma = note_access;
+    send60(d, 0);
+    assert_int_equal(virtio_net_poll(d->nic, 8), 1);
+    assert_order(d, QUEUE_TX, VDRIVER_TX + 0x100, false);
+    seen.count = 0;
+    vdriver_receive(d, 0, 2000);
+    assert_int_equal(virtio_net_rx_offer(d->nic, vdriver_frame(60), 60), 0);
+    assert_order(d, QUEUE_RX, VDRIVER_RX + 12, true);
+}
+
+/* A poll and a frame that must come to nothing. */
+static void assert_idle(struct vdriver *d)
+{
+    d->dma_calls = 0;
+    assert_false(virtio_net_work_pending(d->nic));
+    assert_int_equal(virtio_net_poll(d->nic, 8), 0);
+    assert_int_equal(virtio_net_rx_offer(d->nic, vdriver_frame(60), 60), VIRTIO_NET_ERR_NOT_READY);
+    assert_int_equal(virtio_net_receive(d->nic, vdriver_frame(60), 60), VIRTIO_NET_ERR_NOT_READY);
+    assert_int_equal(d->dma_calls, 0);
+}
+
+/* §3 [US]: "process only with DRIVER_OK set"; what was kicked by then comes after it. */
+static void nothing_is_processed_before_driver_ok(void **state)
+{
+    struct vdriver *d = *state;
+    const uint8_t status = vdriver_negotiate(d, vdriver_offered(d) & ~F_EVENT_IDX);
+
+    vdriver_queues(d);
+    send60(d, 0);
+    vdriver_receive(d, 0, 2000);
+    vdriver_kick(d, QUEUE_TX);
+    vdriver_kick(d, QUEUE_RX);
+    assert_idle(d);
+    vdriver_put(d, COMMON_DEVICE_STATUS, 1, status | STATUS_DRIVER_OK);
+    assert_int_equal(d->dma_calls, 0);
+    assert_true(virtio_net_work_pending(d->nic));
+    assert_int_equal(virtio_net_poll(d->nic, 8), 1);
+    assert_int_equal(d->frames, 1);
+    assert_int_equal(virtio_net_rx_offer(d->nic, vdriver_frame(60), 60), 0);
+}
+
+/* §3: DRIVER_OK without FEATURES_OK is not a modern driver's start. */
+static void nothing_is_processed_without_features_ok(void **state)
+{
+    struct vdriver *d = *state;
+
+    vdriver_reset(d);
+    vdriver_queues(d);
+    vdriver_put(d, COMMON_DEVICE_STATUS, 1, STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_DRIVER_OK);
+    send60(d, 0);
+    vdriver_receive(d, 0, 2000);
+    vdriver_kick(d, QUEUE_TX);
+    assert_idle(d);
+}
+
+/* §3: nor without bus master, nor after FAILED; marks are kept. */
+static void no_work_without_bus_master_or_after_failed(void **state)
 {
     struct vdriver *d = *state;
 
@@ -231,11 +383,16 @@ int main(void)
         T(budget_leaves_the_rest),
         T(kicks_mark_their_queue),
         T(indirect_chains),
+        T(an_indirect_table_longer_than_the_ring),
         T(no_interrupt_flag),
         T(event_idx_interrupts_when_crossed),
         T(event_idx_at_the_wrap),
         T(network_stall_waiting_for_kick),
-        T(no_work_before_its_time),
+        T(rings_and_buffers_above_4_gib),
+        T(memory_is_accessed_in_this_order),
+        T(nothing_is_processed_before_driver_ok),
+        T(nothing_is_processed_without_features_ok),
+        T(no_work_without_bus_master_or_after_failed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
