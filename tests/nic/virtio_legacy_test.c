@@ -13,15 +13,22 @@ static void out(struct vdriver *d, uint32_t offset, uint32_t size, uint32_t valu
     virtio_net_io_write(d->nic, offset, size, value);
 }
 
+static const struct virtio_net_config transitional = {.transport = VIRTIO_NET_TRANSITIONAL,
+                                                      .mac = {0x52, 0x54, 0, 0x12, 0x34, 0x56}};
+
 static int setup_transitional(void **state)
 {
-    const struct virtio_net_config config = {.transport = VIRTIO_NET_TRANSITIONAL,
-                                             .mac = {0x52, 0x54, 0, 0x12, 0x34, 0x56}};
-
     vdriver_setup(state);
     struct vdriver *d = *state;
     d->host.message = NULL;
-    vdriver_power_on(d, &config);
+    vdriver_power_on(d, &transitional);
+    return 0;
+}
+
+static int setup_with_messages(void **state)
+{
+    vdriver_setup(state);
+    vdriver_power_on(*state, &transitional);
     return 0;
 }
 
@@ -109,6 +116,47 @@ static void mode_lock(void **state)
     vdriver_start(d, vdriver_offered(d)); /* the modern way still works */
 }
 
+/* §7: the first write of consequence "other than MSI-X" locks; one to nowhere has none. */
+static void msix_table_writes_lock_nothing(void **state)
+{
+    struct vdriver *d = *state;
+
+    for (uint32_t at = 0; at < MSIX_TABLE_BYTES + MSIX_PENDING_BYTES; at += 4)
+        vdriver_put(d, REGION_MSIX_TABLE + at, 4, 1);
+    assert_int_equal(vdriver_get(d, REGION_MSIX_TABLE, 4), 1);
+    vdriver_put(d, COMMON_BYTES, 4, 1);
+    vdriver_put(d, REGION_ISR, 1, 1);
+    vdriver_put(d, REGION_DEVICE, 4, 1);
+    vdriver_put(d, 0x3ffc, 4, 1);
+    assert_int_equal(d->nic->mode, MODE_OPEN);
+    out(d, LEGACY_STATUS, 1, STATUS_ACKNOWLEDGE);
+    assert_int_equal(in(d, LEGACY_STATUS, 1), STATUS_ACKNOWLEDGE);
+    assert_int_equal(d->nic->mode, MODE_LEGACY);
+    vdriver_put(d, REGION_MSIX_TABLE, 4, 2); /* and is never locked out */
+    assert_int_equal(vdriver_get(d, REGION_MSIX_TABLE, 4), 2);
+}
+
+/* §7: writes to the other interface are ignored: a kick by the wrong one marks nothing. */
+static void kicks_by_the_other_interface_mark_nothing(void **state)
+{
+    struct vdriver *d = *state;
+
+    vdriver_start_legacy(d, 0);
+    virtio_net_poll(d->nic, 8);
+    for (uint32_t i = 0; i < QUEUES_MAX; i++)
+        vdriver_put(d, REGION_NOTIFY + NOTIFY_MULTIPLIER * i, 2, i);
+    assert_false(virtio_net_work_pending(d->nic));
+    vdriver_kick(d, QUEUE_TX);
+    assert_true(virtio_net_work_pending(d->nic));
+    vdriver_reset(d);
+    vdriver_start(d, vdriver_offered(d));
+    virtio_net_poll(d->nic, 8);
+    out(d, LEGACY_QUEUE_NOTIFY, 2, QUEUE_TX);
+    assert_false(virtio_net_work_pending(d->nic));
+    vdriver_kick(d, QUEUE_TX);
+    assert_true(virtio_net_work_pending(d->nic));
+}
+
 /* §1, §7: legacy alone has no memory BAR; modern alone has no I/O BAR. */
 static void absent_bars_read_all_ones(void **state)
 {
@@ -123,8 +171,26 @@ static void absent_bars_read_all_ones(void **state)
     config.transport = VIRTIO_NET_MODERN;
     vdriver_power_on(d, &config);
     assert_int_equal(in(d, 0, 4), 0xffffffff);
-    virtio_net_set_pci_command(d->nic, 0);
-    assert_int_equal(in(d, 0x12, 1), 0xff);
+}
+
+/* §2: I/O decoding gates the legacy interface by itself; what it does not decode locks nothing. */
+static void io_decoding_gates_the_legacy_interface(void **state)
+{
+    struct vdriver *d = *state;
+
+    virtio_net_set_pci_command(d->nic, PCI_COMMAND_MEMORY);
+    assert_int_equal(in(d, LEGACY_STATUS, 1), 0xff);
+    assert_int_equal(in(d, LEGACY_QUEUE_SIZE, 2), 0xffff);
+    out(d, LEGACY_STATUS, 1, STATUS_ACKNOWLEDGE);
+    assert_int_equal(d->nic->mode, MODE_OPEN);
+    assert_int_equal(vdriver_get(d, COMMON_DEVICE_STATUS, 1), 0);
+    virtio_net_set_pci_command(d->nic, PCI_COMMAND_IO);
+    assert_int_equal(in(d, LEGACY_STATUS, 1), 0);
+    assert_int_equal(in(d, LEGACY_QUEUE_SIZE, 2), 256);
+    out(d, LEGACY_STATUS, 1, STATUS_ACKNOWLEDGE);
+    assert_int_equal(d->nic->mode, MODE_LEGACY);
+    assert_int_equal(in(d, LEGACY_STATUS, 1), STATUS_ACKNOWLEDGE);
+    assert_int_equal(vdriver_get(d, COMMON_DEVICE_STATUS, 1), 0xff);
 }
 
 static void mac_write(struct vdriver *d, const char *hex)
@@ -188,7 +254,11 @@ int main(void)
         T(a_frame_by_the_legacy_interface),
         T(configuration_follows),
         T(mode_lock),
+        cmocka_unit_test_setup_teardown(msix_table_writes_lock_nothing, setup_with_messages,
+                                        vdriver_teardown),
+        T(kicks_by_the_other_interface_mark_nothing),
         T(absent_bars_read_all_ones),
+        T(io_decoding_gates_the_legacy_interface),
         T(the_mac_is_written_into_the_configuration),
         T(the_mac_stays_where_a_command_sets_it),
     };
