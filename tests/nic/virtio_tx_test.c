@@ -78,6 +78,37 @@ static void sizes_that_are_dropped(void **state)
         assert_used(d, QUEUE_TX, i, 2 * i, 0);
 }
 
+/* Counts the bytes a card reads of buffers, not of rings. */
+static void count_read(struct vdriver *d, bool write, uint64_t gpa, uint32_t bytes)
+{
+    uint64_t *read = d->model;
+
+    if (!write && gpa >= VDRIVER_TX)
+        *read += bytes;
+}
+
+/* §6.2.3: a total above 1522 is dropped, "reading at most 1523 bytes of guest data". */
+static void frames_too_long_are_hardly_read(void **state)
+{
+    struct vdriver *d = *state;
+    static const uint32_t sizes[] = {1523, 3000, 0x200000};
+
+    for (uint16_t i = 0; i < 3; i++) {
+        uint64_t read = 0;
+
+        d->model = &read;
+        d->on_dma = count_read;
+        vdriver_desc(d, QUEUE_TX, 0, VDRIVER_TX, 10, DESC_NEXT, 1);
+        vdriver_desc(d, QUEUE_TX, 1, VDRIVER_BIG, sizes[i], 0, 0);
+        vdriver_post(d, QUEUE_TX, 0);
+        assert_int_equal(virtio_net_poll(d->nic, 8), 1);
+        assert_in_range(read, 0, 1523);
+        assert_used(d, QUEUE_TX, i, 0, 0);
+        assert_int_equal(virtio_net_stats(d->nic)->tx_dropped, i + 1);
+    }
+    assert_int_equal(d->frames, 0);
+}
+
 /* §6.2.1: one WRITE descriptor anywhere drops the frame. */
 static void writable_descriptor_drops(void **state)
 {
@@ -228,6 +259,96 @@ static void tso_is_cut(void **state)
     assert_used(d, QUEUE_TX, 0, 0, 0);
 }
 
+/* §6.5, gso_type 4; choices.md, IPv6 payload length: tagged, behind an extension header. */
+static void tso_over_ipv6_is_cut(void **state)
+{
+    struct vdriver *d = *state;
+    uint8_t frame[3000];
+    const uint32_t bytes = tcp_frame_ipv6(frame, 2500);
+    const uint32_t header_bytes = TCP_FRAME_IPV6_HEADER_BYTES;
+    const uint32_t l4 = TCP_FRAME_IPV6_L4_AT;
+    uint8_t header[12] = {
+        HEADER_NEEDS_CSUM, HEADER_GSO_TCPV6, (uint8_t)header_bytes, 0, 0xe8, 3, (uint8_t)l4, 0,
+        TCP_CHECKSUM_AT};
+
+    vdriver_send(d, 0, header, 12, frame, bytes);
+    assert_int_equal(virtio_net_poll(d->nic, 8), 1);
+    assert_int_equal(d->frames, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        const uint32_t payload = i < 2 ? 1000 : 500;
+        const uint8_t *sent = d->frame[i].data;
+
+        assert_int_equal(d->frame[i].bytes, header_bytes + payload);
+        assert_int_equal(be16_get(sent + TCP_FRAME_IPV6_AT + IPV6_PAYLOAD_LENGTH_AT),
+                         TCP_FRAME_EXTENSION_BYTES + TCP_HEADER_BYTES + payload);
+        assert_int_equal(be32_get(sent + l4 + TCP_SEQUENCE_AT), 1000 * i);
+        assert_int_equal(sent[l4 + TCP_FLAGS_AT],
+                         TCP_ACK | (i == 0 ? TCP_CWR : 0) | (i == 2 ? TCP_FIN : 0));
+        assert_memory_equal(sent + header_bytes, frame + header_bytes + 1000 * i, payload);
+        assert_int_equal(l4_checksum_judge(sent, d->frame[i].bytes), L4_GOOD);
+    }
+    assert_used(d, QUEUE_TX, 0, 0, 0);
+}
+
+/* §6.5, gso_type bit 0x80; RFC 3168 §6.1.2: CWR is said once, by the first segment. */
+static void tso_with_ecn_keeps_cwr_on_the_first_segment(void **state)
+{
+    struct vdriver *d = *state;
+    static uint8_t frame[6000];
+    const uint32_t bytes = tcp_frame(frame, 3000);
+    uint8_t header[12];
+
+    memcpy(header, tso_header, 12);
+    header[1] = HEADER_GSO_TCPV4 | HEADER_GSO_ECN;
+    frame[TCP_FRAME_L4_AT + TCP_FLAGS_AT] |= TCP_CWR;
+    vdriver_send(d, 0, header, 12, frame, bytes);
+    assert_int_equal(virtio_net_poll(d->nic, 8), 1);
+    assert_int_equal(d->frames, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(d->frame[i].bytes, 54 + 1000);
+        assert_int_equal(d->frame[i].data[TCP_FRAME_L4_AT + TCP_FLAGS_AT],
+                         TCP_ACK | (i == 0 ? TCP_CWR : 0) | (i == 2 ? TCP_PSH | TCP_FIN : 0));
+        assert_int_equal(l4_checksum_judge(d->frame[i].data, d->frame[i].bytes), L4_GOOD);
+    }
+}
+
+/* A packet to cut, of `bytes` in pieces of 64 KiB that all are the same memory. */
+static void send_huge(struct vdriver *d, const uint8_t *frame, uint32_t bytes)
+{
+    uint8_t header[12];
+    uint16_t i = 1;
+
+    memcpy(header, tso_header, 12);
+    le16_put(header + 4, 1400); /* 749 segments */
+    memcpy(d->ram + VDRIVER_TX, header, 12);
+    memcpy(d->ram + VDRIVER_BIG, frame, 0x10000);
+    vdriver_desc(d, QUEUE_TX, 0, VDRIVER_TX, 12, DESC_NEXT, 1);
+    for (; bytes > 0x10000; bytes -= 0x10000, i++)
+        vdriver_desc(d, QUEUE_TX, i, VDRIVER_BIG, 0x10000, DESC_NEXT, (uint16_t)(i + 1));
+    vdriver_desc(d, QUEUE_TX, i, VDRIVER_BIG, bytes, 0, 0);
+    vdriver_post(d, QUEUE_TX, 0);
+}
+
+/* §6.5: "input packet limit 1 MiB"; what is longer is dropped, its chain comes back. */
+static void packets_beyond_1_mib_are_dropped(void **state)
+{
+    struct vdriver *d = *state;
+    static uint8_t frame[0x10000];
+
+    (void)tcp_frame(frame, sizeof frame - 54);
+    send_huge(d, frame, (1 << 20) + 1);
+    assert_int_equal(virtio_net_poll(d->nic, 8), 1);
+    assert_int_equal(d->frames, 0);
+    assert_int_equal(virtio_net_stats(d->nic)->tx_dropped, 1);
+    assert_used(d, QUEUE_TX, 0, 0, 0);
+    d->sink_room = 1;
+    send_huge(d, frame, 1 << 20);
+    assert_int_equal(virtio_net_poll(d->nic, 8), 0); /* under way, the sink is full */
+    assert_int_equal(d->frames, 1);
+    assert_int_equal(d->frame[0].bytes, 54 + 1400);
+    assert_int_equal(virtio_net_stats(d->nic)->tx_dropped, 1);
+}
+
 /* A sink full in between: the chain waits, each segment leaves once. */
 static void tso_resumes(void **state)
 {
@@ -354,6 +475,7 @@ int main(void)
         C(auto_header_per_chain),
         S(header_cut_anywhere),
         C(sizes_that_are_dropped),
+        C(frames_too_long_are_hardly_read),
         C(writable_descriptor_drops),
         C(contract_ignores_the_header),
         C(buffer_outside_ram),
@@ -363,6 +485,9 @@ int main(void)
         S(needs_csum_is_completed),
         S(needs_csum_outside_the_frame),
         S(tso_is_cut),
+        S(tso_over_ipv6_is_cut),
+        S(tso_with_ecn_keeps_cwr_on_the_first_segment),
+        S(packets_beyond_1_mib_are_dropped),
         S(tso_resumes),
         S(tso_that_makes_no_sense),
         S(tso_leaves_whole),
