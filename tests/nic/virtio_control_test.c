@@ -78,6 +78,11 @@ static void mac_tables(void **state)
     assert_int_equal(vdriver_command(d, CTRL_MAC, CTRL_MAC_TABLE_SET, data, 8 + 70 * 6), CTRL_OK);
     assert_true(passes(d, other)); /* overflow: all unicast */
     assert_false(passes(d, group));
+    data[0] = 0;
+    data[4] = 70;
+    assert_int_equal(vdriver_command(d, CTRL_MAC, CTRL_MAC_TABLE_SET, data, 8 + 70 * 6), CTRL_OK);
+    assert_false(passes(d, other));
+    assert_true(passes(d, group)); /* all multicast */
 }
 
 /* CVE-2014-0150 (quirks §3.4): entries * 6 must not wrap; nothing changes on an error. */
