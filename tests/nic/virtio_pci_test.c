@@ -74,6 +74,34 @@ static void capabilities_name_the_bar(void **state)
     assert_int_equal(virtio_net_bar_read(d->nic, 0, LEGACY_STATUS, 1), STATUS_DRIVER);
 }
 
+/* §1.1: "a 3-entry table at BAR0 + 0x3100 and the pending array at BAR0 + 0x3130", behind the BAR
+ * of the modern interface. */
+static void msix_capability_names_table_and_pending_array(void **state)
+{
+    static const struct {
+        enum virtio_net_transport transport;
+        enum virtio_net_profile profile;
+        uint32_t bar, next;
+    } cases[] = {
+        {VIRTIO_NET_MODERN, VIRTIO_NET_STANDARD, 0, CAP_WINDOW},
+        {VIRTIO_NET_TRANSITIONAL, VIRTIO_NET_STANDARD, 4, CAP_WINDOW},
+        {VIRTIO_NET_TRANSITIONAL, VIRTIO_NET_CONTRACT, 0, 0},
+    };
+    struct vdriver *d = *state;
+    struct virtio_net_config config = d->config;
+
+    for (uint32_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        config.transport = cases[i].transport;
+        config.profile = cases[i].profile;
+        vdriver_power_on(d, &config);
+        assert_int_equal(pci32(d, CAP_MSIX), 0x00020011 | cases[i].next << 8);
+        assert_int_equal(pci32(d, CAP_MSIX + 4), 0x3100 | cases[i].bar);
+        assert_int_equal(pci32(d, CAP_MSIX + 8), 0x3130 | cases[i].bar);
+        virtio_net_bar_write(d->nic, cases[i].bar, 0x3100 + 2 * 16, 4, 0xfee00000);
+        assert_int_equal(virtio_net_bar_read(d->nic, cases[i].bar, 0x3100 + 2 * 16, 4), 0xfee00000);
+    }
+}
+
 static uint32_t window_get(struct vdriver *d, uint32_t bar, uint32_t offset, uint32_t bytes)
 {
     virtio_net_config_write(d->nic, WINDOW_BAR, 1, bar);
@@ -177,6 +205,33 @@ static void decoding_gates_every_access(void **state)
     assert_int_equal(vdriver_get(d, COMMON_DEVICE_STATUS, 1), 0);
 }
 
+/* §2: "elsewhere: reads return 0, writes ignored"; so is what starts behind the fields, and the
+ * ISR, the device configuration and the pending array take no writes. */
+static void writes_elsewhere_are_ignored(void **state)
+{
+    static const uint32_t values[] = {0, 1, UINT32_MAX};
+    static uint8_t before[0x4000];
+    static uint8_t after[0x4000];
+    struct vdriver *d = *state;
+
+    virtio_net_poll(d->nic, 8);
+    const size_t bytes = virtio_net_save(d->nic, before, sizeof before);
+    assert_true(bytes <= sizeof before);
+    for (uint32_t i = 0; i < 3 * 3; i++) {
+        for (uint32_t at = COMMON_BYTES; at < VIRTIO_NET_MMIO_BYTES; at++) {
+            if ((at >= REGION_NOTIFY && at < REGION_NOTIFY + REGION_BYTES) ||
+                (at >= REGION_MSIX_TABLE && at < REGION_MSIX_PENDING))
+                continue;
+            vdriver_put(d, at, 1u << i % 3, values[i / 3]);
+            if (at < REGION_DEVICE || at >= REGION_MSIX_PENDING)
+                assert_int_equal(vdriver_get(d, at, 1), 0);
+        }
+        assert_int_equal(virtio_net_save(d->nic, after, sizeof after), bytes);
+        assert_memory_equal(after, before, bytes);
+        assert_false(virtio_net_work_pending(d->nic));
+    }
+}
+
 /* §3: exactly these bits in the contract profile. */
 static void contract_offers_exactly_its_bits(void **state)
 {
@@ -222,19 +277,49 @@ static void accesses_of_any_width(void **state)
     assert_int_equal(vdriver_get(d, COMMON_QUEUE_DESC, 4), 0);
 }
 
-/* §4: a queue whose parts are misaligned stays off. */
-static void misaligned_rings_stay_off(void **state)
+/* §2.1: queue_notify_off "equals the queue index; 0 if out of range". */
+static void queue_notify_off_is_the_index(void **state)
+{
+    static const uint16_t beyond[] = {3, 4, 0x8000, 0xffff};
+    struct vdriver *d = *state;
+
+    for (uint32_t i = 0; i < 3; i++) {
+        vdriver_put(d, COMMON_QUEUE_SELECT, 2, i);
+        assert_int_equal(vdriver_get(d, COMMON_QUEUE_NOTIFY_OFF, 2), i);
+    }
+    for (uint32_t i = 0; i < sizeof beyond / sizeof beyond[0]; i++) {
+        vdriver_put(d, COMMON_QUEUE_SELECT, 2, beyond[i]);
+        assert_int_equal(vdriver_get(d, COMMON_QUEUE_NOTIFY_OFF, 2), 0);
+    }
+}
+
+/* §4: each part has its alignment, 16, 2 and 4 bytes; one misaligned part leaves the queue off. */
+static void one_misaligned_part_leaves_a_queue_off(void **state)
+{
+    static const uint8_t off[][3] = {{8, 0, 0}, {1, 0, 0}, {0, 1, 0}, {0, 0, 2}, {0, 0, 1}};
+    struct vdriver *d = *state;
+
+    for (uint32_t i = 0; i < sizeof off / sizeof off[0]; i++) {
+        vdriver_put(d, COMMON_QUEUE_DESC, 4, 0x1000u + off[i][0]);
+        vdriver_put(d, COMMON_QUEUE_AVAIL, 4, 0x2002u + off[i][1]);
+        vdriver_put(d, COMMON_QUEUE_USED, 4, 0x3004u + off[i][2]);
+        vdriver_put(d, COMMON_QUEUE_ENABLE, 2, 1);
+        assert_int_equal(vdriver_get(d, COMMON_QUEUE_ENABLE, 2), 0);
+    }
+    vdriver_put(d, COMMON_QUEUE_USED, 4, 0x3004);
+    vdriver_put(d, COMMON_QUEUE_ENABLE, 2, 1);
+    assert_int_equal(vdriver_get(d, COMMON_QUEUE_ENABLE, 2), 1); /* 16, 2 and 4 are enough */
+}
+
+/* §2.1: a queue in use stays where it is, and on. */
+static void a_queue_in_use_keeps_its_place(void **state)
 {
     struct vdriver *d = *state;
 
-    vdriver_put(d, COMMON_QUEUE_DESC, 4, 0x1008);
-    vdriver_put(d, COMMON_QUEUE_AVAIL, 4, 0x2000);
-    vdriver_put(d, COMMON_QUEUE_USED, 4, 0x3000);
-    vdriver_put(d, COMMON_QUEUE_ENABLE, 2, 1);
-    assert_int_equal(vdriver_get(d, COMMON_QUEUE_ENABLE, 2), 0);
     vdriver_put(d, COMMON_QUEUE_DESC, 4, 0x1000);
     vdriver_put(d, COMMON_QUEUE_DESC + 4, 4, 0xffffffff);
     vdriver_put(d, COMMON_QUEUE_ENABLE, 2, 1);
+    vdriver_put(d, COMMON_QUEUE_ENABLE, 2, 0);
     assert_int_equal(vdriver_get(d, COMMON_QUEUE_ENABLE, 2), 1); /* high memory is fine */
     vdriver_put(d, COMMON_QUEUE_DESC, 4, 0x5000);
     assert_int_equal(vdriver_get(d, COMMON_QUEUE_DESC, 4), 0x1000); /* in use */
@@ -276,6 +361,19 @@ static void device_configuration(void **state)
     assert_int_equal(vdriver_get(d, REGION_ISR, 1), 0);
     virtio_net_set_link(d->nic, false);
     assert_int_equal(vdriver_get(d, COMMON_CONFIG_GENERATION, 1), 1);
+}
+
+/* §2.4, virtio §2.1.2: before DRIVER_OK the generation tells of a link change, no interrupt. */
+static void a_link_change_before_driver_ok_is_silent(void **state)
+{
+    struct vdriver *d = *state;
+
+    assert_true((vdriver_negotiate(d, vdriver_offered(d)) & STATUS_FEATURES_OK) != 0);
+    virtio_net_set_link(d->nic, false);
+    assert_int_equal(vdriver_get(d, COMMON_CONFIG_GENERATION, 1), 1);
+    assert_int_equal(vdriver_get(d, REGION_DEVICE + CONFIG_STATUS, 2), 0);
+    assert_int_equal(d->irq_edges, 0);
+    assert_int_equal(vdriver_get(d, REGION_ISR, 1), 0);
 }
 
 /* §2.3: the line is gated by INTx disable, the pending state is kept. */
@@ -321,6 +419,54 @@ static void msix_messages_and_pending_bits(void **state)
     assert_int_equal(data, 0x41);
 }
 
+/* §2.1: queue_msix_vector reads FFFF "when MSI-X absent/disabled or vector >= table size". */
+static void vectors_beyond_the_table_read_ffff(void **state)
+{
+    static const uint16_t beyond[] = {3, 4, 0x100, 0x8000, 0xffff};
+    struct vdriver *d = *state;
+
+    vdriver_put(d, COMMON_QUEUE_MSIX_VECTOR, 2, 1);
+    assert_int_equal(vdriver_get(d, COMMON_QUEUE_MSIX_VECTOR, 2), 0xffff);
+    virtio_net_config_write(d->nic, CAP_MSIX + 2, 2, 0x8000);
+    for (uint32_t i = 0; i < sizeof beyond / sizeof beyond[0]; i++) {
+        vdriver_put(d, COMMON_QUEUE_MSIX_VECTOR, 2, 2);
+        assert_int_equal(vdriver_get(d, COMMON_QUEUE_MSIX_VECTOR, 2), 2);
+        vdriver_put(d, COMMON_QUEUE_MSIX_VECTOR, 2, beyond[i]);
+        assert_int_equal(vdriver_get(d, COMMON_QUEUE_MSIX_VECTOR, 2), 0xffff);
+    }
+    vdriver_put(d, COMMON_QUEUE_MSIX_VECTOR, 2, 2);
+    virtio_net_config_write(d->nic, CAP_MSIX + 2, 2, 0);
+    assert_int_equal(vdriver_get(d, COMMON_QUEUE_MSIX_VECTOR, 2), 0xffff);
+}
+
+/* §2.3, PCI 6.8.2.3: the function mask holds every vector, and lets all go when it clears. */
+static void the_function_mask_holds_every_vector(void **state)
+{
+    struct vdriver *d = *state;
+
+    virtio_net_config_write(d->nic, CAP_MSIX + 2, 2, 0xc000);
+    vdriver_put(d, COMMON_MSIX_CONFIG, 2, 0);
+    for (uint32_t i = 0; i < 2; i++) {
+        vdriver_put(d, COMMON_QUEUE_SELECT, 2, i);
+        vdriver_put(d, COMMON_QUEUE_MSIX_VECTOR, 2, i + 1);
+    }
+    for (uint32_t i = 0; i < MSIX_VECTORS; i++)
+        vdriver_put(d, REGION_MSIX_TABLE + MSIX_ENTRY_BYTES * i + MSIX_ENTRY_CONTROL_AT, 4, 0);
+    vdriver_receive(d, 0, 2000);
+    assert_int_equal(virtio_net_rx_offer(d->nic, vdriver_frame(60), 60), 0);
+    vdriver_send(d, 0, NULL, 12, vdriver_frame(60), 60);
+    assert_int_equal(virtio_net_poll(d->nic, 8), 1);
+    virtio_net_set_link(d->nic, false);
+    for (uint32_t i = 0; i < MSIX_VECTORS; i++)
+        assert_int_equal(d->messages[i], 0);
+    assert_int_equal(vdriver_get(d, REGION_MSIX_PENDING, 4), 7);
+    virtio_net_config_write(d->nic, CAP_MSIX + 2, 2, 0x8000);
+    for (uint32_t i = 0; i < MSIX_VECTORS; i++)
+        assert_int_equal(d->messages[i], 1);
+    assert_int_equal(vdriver_get(d, REGION_MSIX_PENDING, 4), 0);
+    assert_int_equal(d->irq_edges, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -328,19 +474,26 @@ int main(void)
         T(identity_of_each_transport, vdriver_setup),
         T(capabilities_are_the_worked_bytes, vdriver_setup_contract),
         T(capabilities_name_the_bar, vdriver_setup),
+        T(msix_capability_names_table_and_pending_array, vdriver_setup),
         T(configuration_access_reaches_the_bar, vdriver_setup),
         T(configuration_access_has_the_registers_side_effects, vdriver_setup_standard),
         T(configuration_access_of_nonsense_does_nothing, vdriver_setup),
         T(configuration_access_reaches_the_legacy_bar, vdriver_setup),
         T(decoding_gates_every_access, vdriver_setup),
+        T(writes_elsewhere_are_ignored, vdriver_setup_standard),
         T(contract_offers_exactly_its_bits, vdriver_setup_contract),
         T(features_ok_is_refused, vdriver_setup),
         T(accesses_of_any_width, vdriver_setup),
-        T(misaligned_rings_stay_off, vdriver_setup),
+        T(queue_notify_off_is_the_index, vdriver_setup),
+        T(one_misaligned_part_leaves_a_queue_off, vdriver_setup),
+        T(a_queue_in_use_keeps_its_place, vdriver_setup),
         T(queue_size_by_profile, vdriver_setup),
         T(device_configuration, vdriver_setup_contract),
+        T(a_link_change_before_driver_ok_is_silent, vdriver_setup),
         T(intx_disable_keeps_the_cause, vdriver_setup_standard),
         T(msix_messages_and_pending_bits, vdriver_setup),
+        T(vectors_beyond_the_table_read_ffff, vdriver_setup_standard),
+        T(the_function_mask_holds_every_vector, vdriver_setup_standard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
