@@ -42,6 +42,169 @@ static void header_bytes(void **state)
     free(copy);
 }
 
+/* A blob as §9 writes it down, with nothing of ours: a contract card that runs, its two queues at
+ * vdriver's places, five chains done in each. */
+static size_t blob_by_the_text(uint8_t *to)
+{
+    const size_t pci = 16 + 6;
+    const size_t transport = pci + 256 + 6 * 9 + 6;
+    const size_t queues = transport + 35;
+    const size_t type = queues + 2 * 34 + 6;
+
+    memset(to, 0, type + 1);
+    vdriver_hex(to, "41 45 52 4f 01 00 00 00 56 50 43 49 01 00 02 00" /* the container's header */
+                    "01 00 36 01 00 00 f4 1a 41 10 07 00");           /* ids and command 7 */
+    le64_put(to + pci + 256, UINT64_C(0x1fe000000));                  /* the base of BAR0 */
+    vdriver_hex(to + transport - 6, "02 00 67 00 00 00"
+                                    "0f 20 00 01 10 01 00 00 00" /* status, negotiated */
+                                    "01 00 00 00 00 00 00 00"    /* selectors */
+                                    "20 00 00 10 01 00 00 00"    /* the driver's: other ones */
+                                    "ff ff 01 00 03 01"          /* vector, queue, ISR, line */
+                                    "02 00 00 00");              /* queues */
+    for (uint32_t i = 0; i < 2; i++) {
+        uint8_t *record = to + queues + (size_t)i * 34;
+
+        le64_put(record, vdriver_queue(i));
+        le64_put(record + 8, vdriver_queue(i) + VDRIVER_AVAIL_AT);
+        le64_put(record + 16, vdriver_queue(i) + VDRIVER_USED_AT);
+        vdriver_hex(record + 24, "01 ff ff 00 00 05 00 05 00 00"); /* enabled, vector, off, next */
+        record[27] = (uint8_t)i;
+    }
+    vdriver_hex(to + type - 6, "03 00 01 00 00 00 01");
+    return type + 1;
+}
+
+/* §9: layout and meaning of tags 1 to 3, by a blob that no card of ours has made. */
+static void a_blob_by_the_text_is_loaded(void **state)
+{
+    struct vdriver *d = *state;
+    const size_t bytes = blob_by_the_text(blob);
+
+    power_cycle(d);
+    for (uint32_t i = 0; i < 2; i++) {
+        d->avail[i] = 5;
+        le16_put(d->ram + d->ring[i].avail + 2, 5);
+        le16_put(d->ram + d->ring[i].used + 2, 5);
+    }
+    assert_int_equal(virtio_net_load(d->nic, blob, bytes), 0);
+    assert_int_equal(d->nic->negotiated, UINT64_C(0x110010020));
+    assert_int_equal(vdriver_status(d), 15);
+    assert_int_equal(vdriver_get(d, COMMON_DEVICE_FEATURE, 4), 1);
+    assert_int_equal(vdriver_get(d, COMMON_DRIVER_FEATURE, 4), 0x10000020);
+    assert_int_equal(vdriver_get(d, COMMON_QUEUE_SELECT, 2), 1);
+    assert_int_equal(pci_bar_base(&d->nic->pci, 0), UINT64_C(0x1fe000000));
+    assert_int_equal(d->nic->queue[QUEUE_TX].msix_vector, VECTOR_NONE);
+    assert_true(d->irq);
+    assert_int_equal(vdriver_isr(d), ISR_QUEUE | ISR_CONFIG);
+    vdriver_send(d, 0, NULL, 10, vdriver_frame(60), 60);
+    assert_int_equal(virtio_net_poll(d->nic, 8), 1);
+    assert_int_equal(vdriver_used_idx(d, QUEUE_TX), 6);
+    assert_used(d, QUEUE_TX, 5, 0, 0);
+    assert_memory_equal(d->frame[0].data, vdriver_frame(60), 60);
+    vdriver_receive(d, 0, 2000);
+    assert_int_equal(virtio_net_rx_offer(d->nic, vdriver_frame(60), 60), 0);
+    assert_used(d, QUEUE_RX, 5, 0, 72);
+}
+
+static const uint8_t set_mac[6] = {0x52, 0x54, 0, 0xaa, 0xbb, 0xcc};
+static const uint8_t table_unicast[2][6] = {{0x52, 0x54, 0, 1, 2, 3}, {0x52, 0x54, 0, 4, 5, 6}};
+static const uint8_t table_group[6] = {0x01, 0, 0x5e, 0, 0, 1};
+static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+static const uint8_t stranger[6] = {0x52, 0x54, 0, 9, 9, 9};
+static const uint8_t strange_group[6] = {0x01, 0, 0x5e, 0, 0, 9};
+
+/* What the filter says to a frame, 64 bytes, perhaps tagged; there are no receive buffers. */
+static bool passes(struct vdriver *d, const uint8_t to[6], uint16_t vlan)
+{
+    uint8_t frame[64];
+
+    memcpy(frame, vdriver_frame(sizeof frame), sizeof frame);
+    memcpy(frame, to, 6);
+    if (vlan != 0) {
+        be16_put(frame + ETH_TYPE_AT, ETH_TYPE_VLAN);
+        be16_put(frame + ETH_TYPE_AT + 2, vlan);
+    }
+    return virtio_net_rx_offer(d->nic, frame, sizeof frame) == VIRTIO_NET_ERR_NO_BUFFER;
+}
+
+static void assert_filter(struct vdriver *d)
+{
+    assert_true(passes(d, set_mac, 0));
+    assert_true(passes(d, table_unicast[0], 0));
+    assert_true(passes(d, table_unicast[1], 0));
+    assert_true(passes(d, table_group, 0));
+    assert_true(passes(d, set_mac, 5));
+    assert_false(passes(d, broadcast, 0));
+    assert_false(passes(d, d->config.mac, 0));
+    assert_false(passes(d, stranger, 0));
+    assert_false(passes(d, strange_group, 0));
+    assert_false(passes(d, set_mac, 6));
+}
+
+/* Everything a driver and a host can set that is not at its start value. */
+static void use_well(struct vdriver *d)
+{
+    static const uint8_t vlan[2] = {5, 0};
+    static const uint8_t off = 0;
+    static const uint8_t on = 1;
+    uint8_t tables[26] = {2, 0, 0, 0};
+
+    memcpy(tables + 4, table_unicast, 12);
+    tables[16] = 1;
+    memcpy(tables + 20, table_group, 6);
+    virtio_net_config_write(d->nic, PCI_BAR0, 4, 0xfe000000);
+    virtio_net_config_write(d->nic, PCI_BAR0 + 4, 4, 0x12);
+    virtio_net_config_write(d->nic, PCI_INTERRUPT_LINE, 1, 11);
+    virtio_net_set_pci_command(d->nic,
+                               PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE);
+    virtio_net_config_write(d->nic, CAP_MSIX + 2, 2, 0x8000);
+    vdriver_put(d, COMMON_MSIX_CONFIG, 2, 1);
+    vdriver_put(d, REGION_MSIX_TABLE + MSIX_ENTRY_BYTES, 4, 0xfee01000);
+    vdriver_put(d, REGION_MSIX_TABLE + MSIX_ENTRY_BYTES + 4, 4, 3);
+    vdriver_put(d, REGION_MSIX_TABLE + MSIX_ENTRY_BYTES + 8, 4, 0x4142);
+    assert_int_equal(vdriver_command(d, CTRL_RX, CTRL_RX_PROMISC, &off, 1), CTRL_OK);
+    assert_int_equal(vdriver_command(d, CTRL_RX, CTRL_RX_NOBCAST, &on, 1), CTRL_OK);
+    assert_int_equal(vdriver_command(d, CTRL_MAC, CTRL_MAC_ADDR_SET, set_mac, 6), CTRL_OK);
+    assert_int_equal(vdriver_command(d, CTRL_MAC, CTRL_MAC_TABLE_SET, tables, sizeof tables),
+                     CTRL_OK);
+    assert_int_equal(vdriver_command(d, CTRL_VLAN, CTRL_VLAN_ADD, vlan, 2), CTRL_OK);
+    assert_filter(d);
+    virtio_net_set_link(d->nic, false); /* the vector is masked: it pends */
+}
+
+/* §9: a restored card is the same card, in every byte of its blob and in what it does. */
+static void a_well_used_card_is_the_same_card(void **state)
+{
+    struct vdriver *d = *state;
+    static uint8_t before[sizeof blob];
+    uint64_t address;
+    uint32_t data;
+
+    use_well(d);
+    const size_t bytes = save(d);
+    memcpy(before, blob, bytes);
+    power_cycle(d);
+    assert_int_equal(virtio_net_load(d->nic, before, bytes), 0);
+    assert_int_equal(save(d), bytes);
+    assert_memory_equal(blob, before, bytes);
+
+    assert_int_equal(pci_bar_base(&d->nic->pci, 0), UINT64_C(0x12fe000000));
+    assert_int_equal(virtio_net_config_read(d->nic, PCI_INTERRUPT_LINE, 1), 11);
+    assert_int_equal(virtio_net_config_read(d->nic, PCI_COMMAND, 2), 0x406);
+    assert_int_equal(vdriver_get(d, REGION_DEVICE + 4, 2), 0xccbb);
+    assert_false(virtio_net_link(d->nic));
+    assert_int_equal(vdriver_get(d, COMMON_CONFIG_GENERATION, 1), 2); /* MAC, link */
+    assert_int_equal(vdriver_get(d, REGION_MSIX_PENDING, 4), 2);
+    assert_int_equal(d->messages[1], 0);
+    vdriver_put(d, REGION_MSIX_TABLE + MSIX_ENTRY_BYTES + MSIX_ENTRY_CONTROL_AT, 4, 0);
+    assert_int_equal(d->messages[1], 1);
+    assert_true(virtio_net_msix_message(d->nic, 1, &address, &data));
+    assert_int_equal(address, UINT64_C(0x3fee01000));
+    assert_int_equal(data, 0x4142);
+    virtio_net_set_link(d->nic, true);
+    assert_filter(d);
+}
+
 /* A card restored under load goes on: waiting chains, queued frames, the interrupt line. */
 static void restored_under_load(void **state)
 {
@@ -344,6 +507,8 @@ int main(void)
 #define C(name) cmocka_unit_test_setup_teardown(name, vdriver_setup_contract, vdriver_teardown)
 #define S(name) cmocka_unit_test_setup_teardown(name, vdriver_setup_standard, vdriver_teardown)
         S(header_bytes),
+        C(a_blob_by_the_text_is_loaded),
+        S(a_well_used_card_is_the_same_card),
         S(a_half_written_window_survives),
         S(restored_under_load),
         S(kicks_are_asked_for_again),
