@@ -230,6 +230,11 @@ bool virtio_net_work_pending(const struct virtio_net *nic)
                                  vnet_rx_pending(nic));
 }
 
+bool virtio_net_ready(const struct virtio_net *nic)
+{
+    return vnet_running(nic) && nic->queue[QUEUE_RX].enabled;
+}
+
 int virtio_net_rx_offer(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes)
 {
     if (nic->busy)

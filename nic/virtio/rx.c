@@ -256,7 +256,7 @@ static int screen(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes)
         nic->stats.rx_dropped_size++;
         return VIRTIO_NET_ERR_FRAME_SIZE;
     }
-    if (!vnet_running(nic) || !nic->queue[QUEUE_RX].enabled || !nic->link) {
+    if (!nic->link || !virtio_net_ready(nic)) {
         nic->stats.rx_dropped_off++;
         return VIRTIO_NET_ERR_NOT_READY;
     }

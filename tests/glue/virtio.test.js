@@ -178,6 +178,7 @@ test("§6.3, 1: nothing is lost before the driver is ready or has posted buffers
   nic.poll();
   assert.deepEqual(driver.received(), [numberedFrame(2)]);
   assert.equal(nic.workPending, false);
+  assert.equal(nic.stats().rxDroppedOff, 0); // a frame that waits is not a dropped one
 });
 
 test("§2.4: the cable: status, generation and the configuration interrupt", async () => {

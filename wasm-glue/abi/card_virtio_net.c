@@ -109,22 +109,26 @@ static bool work_pending(void *nic)
 }
 
 /* §6.3, 1: what comes before the driver is ready waits; what meets a pulled cable is lost. */
-static enum backend_offer offered(const struct virtio_net *nic, int result)
+static bool waits(const struct virtio_net *nic)
 {
-    if (result == VIRTIO_NET_ERR_NOT_READY && virtio_net_link(nic))
-        return BACKEND_HOLD;
+    return virtio_net_link(nic) && !virtio_net_ready(nic);
+}
+
+static enum backend_offer offered(int result)
+{
     return result == VIRTIO_NET_ERR_NO_BUFFER ? BACKEND_HOLD : BACKEND_DONE;
 }
 
 static enum backend_offer offer(void *nic, const uint8_t *frame, uint32_t bytes)
 {
-    return offered(nic, virtio_net_rx_offer(nic, frame, bytes));
+    return waits(nic) ? BACKEND_HOLD : offered(virtio_net_rx_offer(nic, frame, bytes));
 }
 
 static enum backend_offer offer_super(void *nic, const uint8_t *frame, uint32_t bytes,
                                       uint16_t gso_bytes)
 {
-    return offered(nic, virtio_net_rx_offer_super(nic, frame, bytes, gso_bytes));
+    return waits(nic) ? BACKEND_HOLD
+                      : offered(virtio_net_rx_offer_super(nic, frame, bytes, gso_bytes));
 }
 
 static void set_link(void *nic, bool up)

@@ -77,7 +77,7 @@ struct virtio_net_stats {
     uint64_t needs_reset;  /* times DEVICE_NEEDS_RESET was set */
     uint64_t rx_filtered;
     uint64_t rx_dropped_size; /* no buffer could ever take the frame */
-    uint64_t rx_dropped_off;
+    uint64_t rx_dropped_off;  /* offered before the driver was ready, or without a link */
     uint64_t rx_dropped_full; /* receive queue overflow */
     uint64_t control_refused; /* control commands answered with VIRTIO_NET_ERR */
     uint64_t interrupts;
@@ -122,6 +122,10 @@ void virtio_net_bar_write(struct virtio_net *nic, uint32_t bar, uint32_t offset,
  *  Returns the number of chains completed. */
 uint32_t virtio_net_poll(struct virtio_net *nic, uint32_t budget);
 bool virtio_net_work_pending(const struct virtio_net *nic);
+
+/** The driver takes frames: DRIVER_OK, bus master, a receive queue. Until then a host whose frames
+ * can wait need not offer them (§6.3.1). */
+bool virtio_net_ready(const struct virtio_net *nic);
 
 /** As e1000_rx_offer() and e1000_receive(): a NO_BUFFER of the latter means the frame is lost. */
 int virtio_net_rx_offer(struct virtio_net *nic, const uint8_t *frame, uint32_t bytes);
