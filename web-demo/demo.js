@@ -47,8 +47,10 @@ function welcome(origin, fragment, isolated) {
 aero-nic demo: Linux in a browser tab, online through our card, tunnel and proxy
 
   Open     ${open}
+  or       ${origin}/?card=virtio-net#${fragment}
+           (another card, and with it another driver of the guest)
 ${isolated ? `  or       ${origin}/?isolated=0#${fragment}\n           (the same without cross-origin isolation)\n` : ""}
-  You will see a Debian kernel boot in a terminal (about 10 s), its own e1000 driver find the card,
+  You will see a Debian kernel boot in a terminal (about 10 s), its own driver find the card,
   and DHCP bring 10.0.2.15. Type commands, or press "Fetch a page" and "Download 16 MB" and watch
   the chart. Inside the guest http://web.test/ is a small site of this demo.
 

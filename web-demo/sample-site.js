@@ -11,7 +11,7 @@ const BLOCK_BYTES = 64 * 1024;
 
 const HELLO = `Hello from the other side of the tunnel.
 
-It came by host socket, NAT, WebSocket, worker, ring and E1000 to your kernel.
+It came by host socket, NAT, WebSocket, worker, ring and card to your kernel.
 Try also: wget -O /dev/null 'http://web.test/blob?bytes=16777216'
 `;
 

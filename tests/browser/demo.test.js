@@ -120,6 +120,25 @@ test("a guest boots, leases an address, fetches, downloads and uploads", async (
   });
 });
 
+test("the link to the other card: the same guest drives it with another driver", async () => {
+  await withPage(browser, {}, async (page) => {
+    await page.goto(demo.address);
+    await page.getByRole("link", { name: "try virtio-net" }).click();
+    await page.waitForURL(/card=virtio-net/);
+    await leased(page);
+    assert.equal(await text(page, "card-detail"), "virtio-net · 52:54:00:12:34:56");
+    await consoleShows(page, "driver virtio_net");
+    await page.getByRole("button", { name: "Download 16 MB" }).click();
+    await consoleShows(page, "real");
+    await reaches(page, "rx-bytes", 16777216);
+    assert.equal(await text(page, "rx-drops"), "0");
+    assert.match(
+      await page.getByRole("link", { name: "try e1000" }).getAttribute("href"),
+      /card=e1000/,
+    );
+  });
+});
+
 test("without cross-origin isolation everything works, and the page says so", async () => {
   await withPage(browser, {}, async (page) => {
     await page.goto(demo.address.replace("/#", "/?isolated=0#"));

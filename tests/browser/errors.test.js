@@ -71,8 +71,9 @@ describe("with the demo running", () => {
 
   test("an unusable option is named and its default taken", async () => {
     await withPage(browser, {}, async (page) => {
-      await page.goto(`${demo.address}&memory=7`);
+      await page.goto(`${demo.address}&memory=7&card=ne2000`);
       await page.getByText("memory= takes 96 to 1024 MiB; 128 is used instead.").waitFor();
+      await page.getByText("card= takes e1000 or virtio-net; e1000 is used instead.").waitFor();
     });
   });
 });

@@ -6,7 +6,7 @@ import { ThroughputChart } from "./chart.js";
 import { GuestConsole } from "./console.js";
 import { Guest } from "./guest.js";
 import { Notices } from "./notices.js";
-import { addressWithIsolation, readOptions } from "./options.js";
+import { addressWithCard, addressWithIsolation, CARDS, readOptions } from "./options.js";
 import { proxyAnswers } from "./probe.js";
 import { setFlow, setHop, showAllCounters, showStats } from "./status.js";
 
@@ -82,6 +82,16 @@ function showIsolation() {
       text: "There is no SharedArrayBuffer here, so the tunnel's pump shares a thread with the guest. Everything works.",
     });
   }
+}
+
+function showCard() {
+  byId("card-name").textContent = CARDS[options.model].text;
+  byId("guest-detail").textContent = `Debian kernel, its own ${CARDS[options.model].driver} driver`;
+  const other = Object.keys(CARDS).find((model) => model !== options.model);
+  const link = byId("card-switch");
+  link.hidden = false;
+  link.href = addressWithCard(location, other);
+  link.textContent = `try ${other}`;
 }
 
 // ---- tunnel and proxy
@@ -330,6 +340,7 @@ function run() {
     setHop("guest", "bad", "cannot start", "see the message");
     return;
   }
+  showCard();
   showIsolation();
   terminal = new GuestConsole(byId("console"));
   chart = new ThroughputChart(byId("chart"));

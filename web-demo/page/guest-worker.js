@@ -1,7 +1,7 @@
 /*
  * guest-worker.js - the emulator, the card and the tunnel's owner, off the page's thread.
  *
- * In:  start { modules, proxy, token, memoryMib }, type { text }, link { up },
+ * In:  start { modules, proxy, token, model, memoryMib }, type { text }, link { up },
  *      tunnel { wanted }: true begins a new one, whatever there was
  * Out: phase { phase }, progress { loaded, total }, serial { bytes }, stats { … },
  *      tunnel { state, … }, rebooted {}, error { stage, message }
@@ -154,7 +154,7 @@ async function start({ modules, ...given }) {
     return { V86: v86.V86, v86Wasm: wasm, package_: aeroNic, attachNic: adapter.attachNic };
   });
   connectTunnel = package_.connectTunnel;
-  nic = await stage("card", () => package_.createNic({ model: "e1000", mac: MAC }));
+  nic = await stage("card", () => package_.createNic({ model: given.model, mac: MAC }));
 
   const [bios, kernel, initrd] = await stage("image", async () => {
     const names = ["bios.bin", "bzImage", "initramfs.cpio"];

@@ -14,7 +14,7 @@ export class Guest extends EventTarget {
   #options;
   #watchdog = 0;
 
-  /** @param {{ proxy: string, token: string, memoryMib: number }} options */
+  /** @param {{ proxy: string, token: string, model: string, memoryMib: number }} options */
   constructor(options) {
     super();
     this.#options = options;
