@@ -28,7 +28,14 @@ bool expected_is(const struct expected *frame, const uint8_t *bytes, uint32_t le
 
 void expected_pop(struct expected_queue *queue)
 {
-    free(queue->frame[queue->head].bytes);
+    expected_remove(queue, 0);
+}
+
+void expected_remove(struct expected_queue *queue, uint32_t nth)
+{
+    free(expected_at(queue, nth)->bytes);
+    for (; nth > 0; nth--)
+        queue->frame[(queue->head + nth) % EXPECT_MAX] = *expected_at(queue, nth - 1);
     queue->head = (queue->head + 1) % EXPECT_MAX;
     queue->count--;
 }

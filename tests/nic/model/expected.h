@@ -25,6 +25,8 @@ bool expected_push(struct expected_queue *queue, const uint8_t *bytes, uint32_t 
 const struct expected *expected_at(const struct expected_queue *queue, uint32_t nth);
 bool expected_is(const struct expected *frame, const uint8_t *bytes, uint32_t length);
 void expected_pop(struct expected_queue *queue);
+/** Takes out the nth of those that wait. */
+void expected_remove(struct expected_queue *queue, uint32_t nth);
 /** Takes back the one pushed last. */
 void expected_unpush(struct expected_queue *queue);
 void expected_clear(struct expected_queue *queue);

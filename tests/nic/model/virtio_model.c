@@ -119,12 +119,10 @@ void vmodel_start(struct vmodel *m, uint32_t mask)
     vdriver_frames_clear(d);
     expected_clear(&m->out);
     expected_clear(&m->in);
-    m->out_skips = m->in_skips = m->outside = 0;
-    m->trapped = m->hostile = m->offer_waits = false;
+    m->in_settled = m->in_lost = m->outside = 0;
+    m->hostile = m->offer_waits = false;
     memset(&m->before, 0, sizeof m->before);
     m->must = *virtio_net_stats(d->nic);
-    if (m->contract)
-        m->must.tx_dropped -= m->must.tx_sink_full;
     memcpy(m->messages, d->messages, sizeof m->messages);
 }
 
@@ -180,7 +178,7 @@ static void carry(struct vmodel *m)
     m->before.rx_frames += old->rx_frames;
     m->before.bad_chains += old->bad_chains;
     m->before.tx_dropped += old->tx_dropped;
-    m->before.tx_sink_full += old->tx_sink_full;
+    m->before.rx_dropped_size += old->rx_dropped_size;
     m->before.control_refused += old->control_refused;
     m->before.needs_reset += old->needs_reset;
 }
@@ -220,8 +218,10 @@ static void run_queue_step(struct vmodel *m, const struct step *step)
 
     switch ((enum operation)step->operation) {
     case OP_REFILL:
-    case OP_REFILL_SMALL:
-        vmodel_refill(m, 1 + step->a % 8, step->operation == OP_REFILL_SMALL);
+        vmodel_refill(m, 1 + step->a % 8, false);
+        break;
+    case OP_REFILL_SMALL: /* a full ring of them may be too small for a frame */
+        vmodel_refill(m, step->a % 2 == 0 ? CHAINS_MAX : 1 + step->a % 8, true);
         break;
     case OP_POLL:
         vmodel_poll(m, 1 + step->a % 64);

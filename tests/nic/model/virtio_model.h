@@ -52,6 +52,8 @@ struct chain {
     uint64_t room;                 /* where its next piece goes */
     uint32_t header_bytes;
     uint8_t ack; /* control: the answer that must come */
+    bool spent;  /* receive: a frame took it, and it comes back with used_bytes */
+    uint32_t used_bytes;
 };
 
 struct ring_model {
@@ -87,12 +89,12 @@ struct vmodel {
     uint32_t outside; /* chains with a buffer outside RAM */
 
     struct expected_queue out, in; /* `in` with HEADER_PART bytes before each frame */
-    uint32_t out_skips, in_skips;  /* frames the card says it dropped */
-    bool racing;                   /* inside an access of the card to guest memory */
-    bool slept_meanwhile;          /* so what the driver asks for changed during a poll */
+    uint32_t in_settled;  /* of `in`: in the guest's buffers; the others wait in the card */
+    uint32_t in_lost;     /* frames that ended in a trap, which the guest has not seen yet */
+    bool racing;          /* inside an access of the card to guest memory */
+    bool slept_meanwhile; /* so what the driver asks for changed during a poll */
     uint32_t kicks_owed;
     bool offer_waits;               /* the host keeps a frame and offers it again after a kick */
-    bool trapped;                   /* a set of receive buffers ended in a trap */
     struct virtio_net_stats before; /* of cards before the last restore */
     struct virtio_net_stats must;   /* what the counters must be at rest */
     uint32_t messages[MSIX_VECTORS];
@@ -128,6 +130,8 @@ void vmodel_watch(struct vdriver *d, bool write, uint64_t gpa, uint32_t bytes);
 void vmodel_send(struct vmodel *m, const struct step *step);
 void vmodel_send_segments(struct vmodel *m, const struct step *step);
 void vmodel_compare_out(struct vmodel *m);
+/** The card met a full sink so often in the poll whose frames were just compared. */
+void vmodel_sink_full(struct vmodel *m, uint64_t times);
 void vmodel_reap_tx(struct vmodel *m);
 /** `offered`: by virtio_net_rx_offer(). */
 void vmodel_receive(struct vmodel *m, const struct step *step, bool offered);
@@ -135,6 +139,20 @@ void vmodel_receive_super(struct vmodel *m, const struct step *step, bool offere
 void vmodel_refill(struct vmodel *m, uint32_t count, bool small);
 void vmodel_reap_rx(struct vmodel *m);
 uint32_t vmodel_header_bytes(const struct vmodel *m, uint32_t first_bytes);
+
+/* virtio_room.c: the fate of frames that come in */
+uint32_t chain_bytes(const struct chain *chain);
+/** The largest frame that the oldest chain takes, or all merged ones together. 0: there are none.
+ */
+uint32_t vmodel_room(const struct vmodel *m);
+/** Nothing the driver could post beside what is there would make room for such a frame. */
+bool vmodel_too_large(const struct vmodel *m, uint32_t bytes);
+/** Decides the oldest frame that waits as the card must have: 0, NO_BUFFER, FRAME_SIZE. */
+int vmodel_settle_one(struct vmodel *m);
+/** The same for all that wait, after a call that looks at them. False: some still wait. */
+bool vmodel_settle(struct vmodel *m);
+/** The card dropped as many as had to be dropped. */
+void vmodel_drops(struct vmodel *m);
 
 /* virtio_control.c */
 void vmodel_control(struct vmodel *m, const struct step *step);

@@ -15,7 +15,7 @@ enum {
 static uint32_t capacity(struct vmodel *m, bool small)
 {
     if (small && (vmodel_has(m, F_MRG_RXBUF) || m->contract || vmodel_random(m, 8) == 0))
-        return SMALL_MIN + vmodel_random(m, 400);
+        return SMALL_MIN + vmodel_random(m, vmodel_random(m, 2) != 0 ? 400 : 16);
     return HEADER_LONG_BYTES + 1522 + vmodel_random(m, 4) * 1500;
 }
 
@@ -48,15 +48,6 @@ void vmodel_refill(struct vmodel *m, uint32_t count, bool small)
     ring_kick(m, QUEUE_RX);
 }
 
-static uint32_t chain_bytes(const struct chain *chain)
-{
-    uint32_t bytes = 0;
-
-    for (uint32_t i = 0; i < chain->pieces; i++)
-        bytes += chain->piece[i].bytes;
-    return bytes;
-}
-
 /* What the card wrote into a chain; the rest of the chain must be untouched (§6.3.4). */
 static void gather(struct vmodel *m, const struct chain *chain, uint32_t bytes, uint8_t *to)
 {
@@ -82,12 +73,7 @@ static void gather(struct vmodel *m, const struct chain *chain, uint32_t bytes, 
 
 static void arrived(struct vmodel *m, const uint8_t *frame, uint32_t bytes)
 {
-    while (m->in.count > 0 && m->in_skips > 0 &&
-           !expected_is(expected_at(&m->in, 0), frame, bytes)) {
-        expected_pop(&m->in);
-        m->in_skips--;
-    }
-    if (m->in.count == 0) {
+    if (m->in_settled == 0) {
         vmodel_wrong(m, "the guest got a frame nobody offered");
         return;
     }
@@ -95,15 +81,25 @@ static void arrived(struct vmodel *m, const uint8_t *frame, uint32_t bytes)
         vmodel_wrong(m, "the guest got another frame or header than the next one offered");
     m->must.rx_frames++;
     m->counts->frames_in++;
+    m->in_settled--;
     expected_pop(&m->in);
 }
 
 static void lost_in_trap(struct vmodel *m)
 {
-    m->trapped = true;
-    m->in_skips++;
+    m->in_lost--;
     m->must.bad_chains++;
     m->counts->defects++;
+}
+
+/* The next chain that came back, and with it what the model says it got. */
+static bool next_used(struct vmodel *m, struct chain *chain, uint32_t *bytes)
+{
+    if (!ring_used(m, QUEUE_RX, chain, bytes))
+        return false;
+    if (*bytes != chain->used_bytes || (!chain->spent && chain->kind != CHAIN_BAD))
+        vmodel_wrong(m, "a receive chain comes back with another length than it must have");
+    return m->wrong == NULL;
 }
 
 /* The buffers of one frame: as many as num_buffers says, each but the last one full. */
@@ -116,12 +112,12 @@ static void take_frame(struct vmodel *m, struct chain *chain, uint32_t bytes)
     bool lost = false;
 
     for (uint32_t i = 0; i < buffers && m->wrong == NULL; i++) {
-        if (i > 0 && !ring_used(m, QUEUE_RX, chain, &bytes)) {
+        if (i > 0 && !next_used(m, chain, &bytes)) {
             vmodel_wrong(m, "a set of merged buffers is shown in parts");
             return;
         }
-        lost |= bytes == 0 && chain->kind == CHAIN_TRAP;
-        if ((bytes == 0) != lost || total + bytes > FLAT_MAX) {
+        lost |= bytes == 0;
+        if (total + bytes > FLAT_MAX) {
             vmodel_wrong(m, "a used length of a merged buffer");
             return;
         }
@@ -137,7 +133,6 @@ static void take_frame(struct vmodel *m, struct chain *chain, uint32_t bytes)
         vmodel_wrong(m, "num_buffers is not the number of buffers");
     if (m->wrong != NULL)
         return;
-    m->trapped = false;
     if (lost) {
         lost_in_trap(m);
         return;
@@ -151,32 +146,44 @@ void vmodel_reap_rx(struct vmodel *m)
     struct chain chain;
     uint32_t bytes;
 
-    while (ring_used(m, QUEUE_RX, &chain, &bytes)) {
+    while (next_used(m, &chain, &bytes)) {
         if (chain.kind == CHAIN_BAD) {
-            if (bytes != 0)
-                vmodel_wrong(m, "a faulty receive chain has a used length");
             m->must.bad_chains++;
             m->counts->defects++;
         } else if (bytes != 0) {
             take_frame(m, &chain, bytes);
         } else if (chain.kind == CHAIN_TRAP) {
             lost_in_trap(m);
-        } else if (!m->trapped) {
-            vmodel_wrong(m, "a good receive chain comes back empty");
-        }
+        } /* else one of the same set, behind the trap */
     }
+}
+
+/* A frame that just fits what is posted, or just does not; `bytes` if there is none. It must not
+ * wait in the card for ever: any ring takes an ordinary frame some time, a larger one only where
+ * buffers need not be merged or are many. */
+static uint32_t at_the_edge(const struct vmodel *m, const struct step *step, uint32_t bytes,
+                            bool offered)
+{
+    const bool many =
+        offered || !vmodel_has(m, F_MRG_RXBUF) || m->ring[QUEUE_RX].size >= JUMBO_RING;
+    const uint32_t edge = vmodel_room(m) + (step->a >> 8 & 1);
+    const uint32_t edge_max = m->contract || !many ? 1522 : JUMBO_MAX;
+
+    return edge >= VIRTIO_NET_FRAME_MIN_BYTES && edge <= edge_max ? edge : bytes;
 }
 
 /* To us, a group, everybody, somebody else, or tagged; TCP with right checksums, too. */
 static uint32_t make_frame(struct vmodel *m, const struct step *step, uint8_t *header,
-                           uint8_t *frame)
+                           uint8_t *frame, bool offered)
 {
     const bool jumbo =
         vmodel_has(m, F_MRG_RXBUF) && m->ring[QUEUE_RX].size >= JUMBO_RING && step->b % 11 == 0;
     uint32_t bytes = 14 + step->b % (jumbo ? JUMBO_MAX : 1509);
-    const uint32_t kind = step->a % 9;
+    const uint32_t kind = step->a % 10;
 
     memset(header, 0, HEADER_PART);
+    if (kind == 9)
+        bytes = at_the_edge(m, step, bytes, offered);
     if (kind == 3) {
         bytes = tcp_frame(frame, step->b % 1400);
         header[0] = vmodel_has(m, F_GUEST_CSUM) ? HEADER_DATA_VALID : 0;
@@ -211,7 +218,37 @@ static void receive_impossible(struct vmodel *m, const struct step *step)
 
     if (virtio_net_receive(m->d->nic, frame, bytes) != VIRTIO_NET_ERR_FRAME_SIZE)
         vmodel_wrong(m, "a frame of impossible size was taken");
+    m->must.rx_dropped_size++;
     m->counts->defects++;
+}
+
+/* Sends one frame of `in` to the card: what it must say, and what then waits in it. `refused`: by
+ * the link or the filter, or 0. A frame that is not offered goes to the queue of a card. */
+static int receive_result(struct vmodel *m, const uint8_t *flat, uint32_t bytes, int refused,
+                          bool offered)
+{
+    if (offered && !vmodel_settle(m))
+        return VIRTIO_NET_ERR_NO_BUFFER; /* it looks at those before it first */
+    if (refused != 0)
+        return refused;
+    if (!offered && m->in.count - m->in_settled == QUEUE_FRAMES)
+        return VIRTIO_NET_ERR_NO_BUFFER;
+    vmodel_expect(m, &m->in, flat, bytes);
+    const int result = offered ? vmodel_settle_one(m) : 0;
+    if (result == VIRTIO_NET_ERR_NO_BUFFER)
+        expected_unpush(&m->in);
+    return result;
+}
+
+/* Compares the card's answer with the one it must have given. */
+static void receive_judge(struct vmodel *m, int result, int wanted, bool offered)
+{
+    m->offer_waits = offered && result == VIRTIO_NET_ERR_NO_BUFFER;
+    if (result != wanted && wanted == 0 && result == VIRTIO_NET_ERR_NO_BUFFER)
+        vmodel_wrong(m, "a frame was refused for which there is room");
+    else if (result != wanted)
+        vmodel_wrong(m, "a frame got another answer than it must get");
+    vmodel_drops(m);
 }
 
 void vmodel_receive(struct vmodel *m, const struct step *step, bool offered)
@@ -224,47 +261,40 @@ void vmodel_receive(struct vmodel *m, const struct step *step, bool offered)
         receive_impossible(m, step);
         return;
     }
-    const uint32_t bytes = make_frame(m, step, flat, frame);
-    const int wanted = !m->link                           ? VIRTIO_NET_ERR_NOT_READY
-                       : !vmodel_accepts(m, frame, bytes) ? VIRTIO_NET_ERR_FILTERED
-                                                          : 0;
-    const uint64_t dropped = virtio_net_stats(m->d->nic)->rx_dropped_size;
+    const uint32_t bytes = make_frame(m, step, flat, frame, offered);
+    const int refused = !m->link                           ? VIRTIO_NET_ERR_NOT_READY
+                        : !vmodel_accepts(m, frame, bytes) ? VIRTIO_NET_ERR_FILTERED
+                                                           : 0;
 
-    vmodel_expect(m, &m->in, flat, HEADER_PART + bytes);
     m->offer_waits = false;
     vmodel_watch_begin(m, &before);
     const int result = offered ? virtio_net_rx_offer(m->d->nic, frame, bytes)
                                : virtio_net_receive(m->d->nic, frame, bytes);
     vmodel_watch_end(m, &before);
-    m->in_skips += (uint32_t)(virtio_net_stats(m->d->nic)->rx_dropped_size - dropped);
-    if (result == 0 || result == VIRTIO_NET_ERR_FRAME_SIZE) {
-        if (wanted != 0)
-            vmodel_wrong(m, "a frame came in that the filter or the link forbids");
-        return; /* lost ones are counted, in one way or another */
-    }
-    expected_unpush(&m->in);
-    m->offer_waits = offered && result == VIRTIO_NET_ERR_NO_BUFFER;
-    if (result != wanted && result != VIRTIO_NET_ERR_NO_BUFFER)
-        vmodel_wrong(m, "a frame was refused without reason");
+    receive_judge(m, result, receive_result(m, flat, HEADER_PART + bytes, refused, offered),
+                  offered);
 }
 
-/* What the guest must get for a super-frame: all of it, or its segments. Returns how many. */
-static uint32_t expect_super(struct vmodel *m, const uint8_t *packet, uint32_t bytes, uint32_t mss)
+/* What the guest must get for a super-frame: all of it, or its segments. True: all of it. An
+ * offered one that all buffers of the ring together can't hold is cut, too. */
+static bool expect_super(struct vmodel *m, const uint8_t *packet, uint32_t bytes, uint32_t mss,
+                         bool offered)
 {
     const uint32_t frames = (bytes - TCP_FRAME_HEADER_BYTES + mss - 1) / mss;
+    const bool cut = offered && vmodel_has(m, F_MRG_RXBUF) && vmodel_too_large(m, bytes);
     uint8_t flat[HEADER_PART + FRAME_MAX] = {
         HEADER_NEEDS_CSUM, HEADER_GSO_TCPV4,    TCP_FRAME_HEADER_BYTES, 0,
         (uint8_t)mss,      (uint8_t)(mss >> 8), TCP_FRAME_L4_AT,        0,
         TCP_CHECKSUM_AT};
     uint8_t *frame = flat + HEADER_PART;
 
-    if (frames > 1 && vmodel_has(m, F_GUEST_TSO4) && vmodel_has(m, F_GUEST_CSUM)) {
+    if (frames > 1 && !cut && vmodel_has(m, F_GUEST_TSO4) && vmodel_has(m, F_GUEST_CSUM)) {
         memcpy(frame, packet, bytes);
         be16_put(frame + TCP_FRAME_L4_AT + TCP_CHECKSUM_AT,
                  checksum_fold(checksum_pseudo_ipv4(packet + 26, packet + 30, IP_PROTOCOL_TCP,
                                                     (uint16_t)(bytes - TCP_FRAME_L4_AT))));
         vmodel_expect(m, &m->in, flat, HEADER_PART + bytes);
-        return 1;
+        return true;
     }
     memset(flat, 0, HEADER_PART);
     flat[0] = vmodel_has(m, F_GUEST_CSUM) ? HEADER_DATA_VALID : 0;
@@ -273,15 +303,37 @@ static uint32_t expect_super(struct vmodel *m, const uint8_t *packet, uint32_t b
 
         vmodel_expect(m, &m->in, flat, HEADER_PART + part);
     }
-    return frames;
+    return false;
 }
 
-/* Payload of a super-frame that all buffers of a ring together hold: a longer one is cut. */
-static uint32_t super_limit(const struct vmodel *m)
+/* As receive_result(). Cut, its frames go as far as there is room and the others wait in the card;
+ * uncut, it is one frame. */
+static int super_result(struct vmodel *m, const uint8_t *packet, uint32_t bytes, uint32_t mss,
+                        int refused, bool offered)
+{
+    if (offered && !vmodel_settle(m))
+        return VIRTIO_NET_ERR_NO_BUFFER;
+    if (refused != 0)
+        return refused;
+    const bool whole = expect_super(m, packet, bytes, mss, offered);
+    if (!offered)
+        return 0;
+    if (!whole) {
+        (void)vmodel_settle(m);
+        return 0;
+    }
+    const int result = vmodel_settle_one(m);
+    if (result == VIRTIO_NET_ERR_NO_BUFFER)
+        expected_unpush(&m->in);
+    return result;
+}
+
+/* Payload of a super-frame that may wait in the card: all buffers of a ring together hold it. */
+static uint32_t super_limit(const struct vmodel *m, bool offered)
 {
     const uint32_t size = m->ring[QUEUE_RX].size;
 
-    if (size >= JUMBO_RING)
+    if (size >= JUMBO_RING || (offered && vmodel_has(m, F_MRG_RXBUF)))
         return JUMBO_MAX - 100;
     return vmodel_has(m, F_MRG_RXBUF) && size * SMALL_MIN < 1500
                ? size * SMALL_MIN - HEADER_LONG_BYTES - TCP_FRAME_HEADER_BYTES
@@ -291,32 +343,22 @@ static uint32_t super_limit(const struct vmodel *m)
 void vmodel_receive_super(struct vmodel *m, const struct step *step, bool offered)
 {
     uint8_t packet[FRAME_MAX];
-    const uint32_t bytes = tcp_frame(packet, 1 + step->a % super_limit(m));
+    const uint32_t bytes = tcp_frame(packet, 1 + step->a % super_limit(m, offered));
     const uint16_t mss = (uint16_t)(100 + step->b % 1361);
-    const uint64_t dropped = virtio_net_stats(m->d->nic)->rx_dropped_size;
     struct watched before;
 
     memcpy(packet, m->mac, ETH_ADDRESS_BYTES);
     for (uint32_t i = 6; i < 12; i++)
         packet[i] = (uint8_t)vmodel_random(m, 256);
-    const bool wanted = m->link && vmodel_accepts(m, packet, bytes);
+    const int refused = !m->link                            ? VIRTIO_NET_ERR_NOT_READY
+                        : !vmodel_accepts(m, packet, bytes) ? VIRTIO_NET_ERR_FILTERED
+                                                            : 0;
     if (m->in.count > 80)
         return; /* the card's own queue is finite */
-    const uint32_t frames = expect_super(m, packet, bytes, mss);
     m->offer_waits = false;
     vmodel_watch_begin(m, &before);
     const int result = offered ? virtio_net_rx_offer_super(m->d->nic, packet, bytes, mss)
                                : virtio_net_receive_super(m->d->nic, packet, bytes, mss);
     vmodel_watch_end(m, &before);
-    m->in_skips += (uint32_t)(virtio_net_stats(m->d->nic)->rx_dropped_size - dropped);
-    if (result == 0 || (offered && result == VIRTIO_NET_ERR_FRAME_SIZE)) {
-        if (!wanted)
-            vmodel_wrong(m, "a super-frame came in that the filter or the link forbids");
-        return;
-    }
-    m->offer_waits = offered && result == VIRTIO_NET_ERR_NO_BUFFER;
-    if (wanted && !m->offer_waits)
-        vmodel_wrong(m, "a super-frame was refused without reason");
-    for (uint32_t i = 0; i < frames; i++)
-        expected_unpush(&m->in);
+    receive_judge(m, result, super_result(m, packet, bytes, mss, refused, offered), offered);
 }
