@@ -154,26 +154,41 @@ static void too_far(struct vmodel *m, uint32_t queue)
 /* A ring, or a table, where there is no RAM. */
 static void outside(struct vmodel *m, uint32_t queue, uint32_t part)
 {
-    struct vnet_queue *inside = &m->d->nic->queue[queue];
-    struct chain *chain = chain_begin(m, queue, 1);
+    struct chain *chain = chain_begin(m, queue, 2);
 
     if (chain != NULL && vmodel_has(m, F_INDIRECT_DESC) && part == 0) {
+        m->outside++;
         vdriver_desc(m->d, queue, chain->head, MODEL_OUTSIDE, 32, DESC_INDIRECT, 0);
         chain_offer(m, queue, chain);
         return;
     }
     if (chain != NULL) {
         chain_add(m, chain, 100, queue == QUEUE_RX);
+        if (queue == QUEUE_CONTROL)
+            chain_add(m, chain, 1, true);
         chain_post(m, queue, chain);
     }
-    /* As if the driver had enabled the queue there; the other queues stay as they are. */
-    *(part == 1 ? &inside->desc : part == 2 ? &inside->used : &inside->avail) = MODEL_OUTSIDE;
+    ring_move_outside(m, queue, (enum ring_part)(part % PARTS));
 }
 
-/* What breaks the whole card: DEVICE_NEEDS_RESET and silence, and all is well after a reset. */
+/* With the contract no error, but never more than a ring full. It has the card take what is left
+ * in the ring from earlier laps: chains whose buffers the driver got back long ago, so that no byte
+ * can be said to be out of bounds. With the standard profile it is, as after any other break. */
+static void too_far_unnoticed(struct vmodel *m, uint32_t queue)
+{
+    m->wild = m->contract;
+    too_far(m, queue);
+    (void)virtio_net_poll(m->d->nic, CHAINS_MAX);
+    const uint16_t news = (uint16_t)(vdriver_used_idx(m->d, queue) - m->ring[queue].used_seen);
+    if (news > m->ring[queue].size)
+        vmodel_wrong(m, "a poll takes more than a ring full");
+}
+
+/* What breaks the whole card: DEVICE_NEEDS_RESET and silence, and all is well after a reset. Until
+ * then every byte is watched: a ring in the wrong place leaves the descriptors as they were. */
 void vmodel_break(struct vmodel *m, const struct step *step)
 {
-    const uint32_t queue = step->b % 2;
+    const uint32_t queue = step->b % (vmodel_has(m, F_CTRL_VQ) ? 3 : 2);
     struct vdriver *d = m->d;
     const uint32_t mask = step->b >> 8;
 
@@ -181,11 +196,7 @@ void vmodel_break(struct vmodel *m, const struct step *step)
     m->hostile = true;
     m->counts->defects++;
     if (!m->link || (m->contract && step->a % 4 == 0)) {
-        too_far(m, queue); /* with the contract no error, but never more than a ring full */
-        (void)virtio_net_poll(d->nic, CHAINS_MAX);
-        const uint16_t news = (uint16_t)(vdriver_used_idx(d, queue) - m->ring[queue].used_seen);
-        if (news > m->ring[queue].size)
-            vmodel_wrong(m, "a poll takes more than a ring full");
+        too_far_unnoticed(m, queue);
         vmodel_start(m, mask);
         return;
     }
@@ -220,7 +231,7 @@ void vmodel_junk(struct vmodel *m, const struct step *step)
     struct vdriver *d = m->d;
 
     vmodel_drain(m);
-    m->hostile = true;
+    m->hostile = m->wild = true;
     m->seed ^= step->a;
     for (uint32_t i = 0; i < 1 + step->b % 40; i++) {
         const uint32_t queue = vmodel_random(m, QUEUES_MAX);

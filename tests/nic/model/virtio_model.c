@@ -120,7 +120,7 @@ void vmodel_start(struct vmodel *m, uint32_t mask)
     expected_clear(&m->out);
     expected_clear(&m->in);
     m->in_settled = m->in_lost = m->outside = 0;
-    m->hostile = m->offer_waits = false;
+    m->hostile = m->wild = m->offer_waits = false;
     memset(&m->before, 0, sizeof m->before);
     m->must = *virtio_net_stats(d->nic);
     memcpy(m->messages, d->messages, sizeof m->messages);

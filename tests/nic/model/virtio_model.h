@@ -78,7 +78,8 @@ struct vmodel {
     const char *wrong; /* the first thing that was */
     struct script_counts *counts;
     uint32_t seed;
-    bool hostile; /* anything goes until the next reset */
+    bool hostile; /* rings are broken, and much goes until the next reset */
+    bool wild;    /* descriptors are, too: the card may read and write anywhere */
     bool legacy, contract, msix, link, announce;
     uint64_t features;
     uint8_t generation;
@@ -124,6 +125,9 @@ bool ring_used(struct vmodel *m, uint32_t queue, struct chain *chain, uint32_t *
 bool ring_sleep(struct vmodel *m, uint32_t queue, uint16_t delay);
 void ring_wake(struct vmodel *m, uint32_t queue);
 bool ring_due(const struct vmodel *m, uint32_t queue);
+enum ring_part { PART_AVAIL, PART_DESC, PART_USED, PARTS };
+/** As if the driver had enabled the queue with this part outside RAM. */
+void ring_move_outside(struct vmodel *m, uint32_t queue, enum ring_part part);
 void vmodel_watch(struct vdriver *d, bool write, uint64_t gpa, uint32_t bytes);
 
 /* virtio_send.c and virtio_receive.c */

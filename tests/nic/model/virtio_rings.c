@@ -41,14 +41,14 @@ void vmodel_watch(struct vdriver *d, bool write, uint64_t gpa, uint32_t bytes)
 {
     struct vmodel *m = d->model;
 
-    if (m->hostile)
+    if (m->wild)
         return;
     if (gpa >= VDRIVER_RAM_BYTES || bytes > VDRIVER_RAM_BYTES - gpa) {
         if (m->outside == 0)
             vmodel_wrong(m, "an access outside RAM that no descriptor asks for");
         return;
     }
-    if (write && bytes == 2 && !m->racing && vmodel_random(m, 4) == 0)
+    if (write && bytes == 2 && !m->hostile && !m->racing && vmodel_random(m, 4) == 0)
         race(m, gpa);
     for (uint32_t i = 0; i < bytes; i++) {
         if (m->shadow[gpa + i] != (write ? SHADOW_WRITE : SHADOW_READ))
@@ -85,6 +85,26 @@ void ring_start(struct vmodel *m, uint32_t queue, uint16_t base)
     shadow_set(m, at->avail, 4 + 2u * ring->size + 2, SHADOW_READ);
     shadow_set(m, at->used, 4 + 8u * ring->size + 2, SHADOW_WRITE);
     ring_sleep(m, queue, 0);
+}
+
+/* The other queues stay as they are. Where the part was belongs to the guest again. */
+void ring_move_outside(struct vmodel *m, uint32_t queue, enum ring_part part)
+{
+    const struct vdriver_ring *at = &m->d->ring[queue];
+    struct vnet_queue *inside = &m->d->nic->queue[queue];
+    const uint32_t size = inside->size;
+
+    m->outside++;
+    if (part == PART_AVAIL) {
+        inside->avail = MODEL_OUTSIDE;
+        shadow_set(m, at->avail, 4 + 2u * size + 2, SHADOW_GUEST);
+    } else if (part == PART_DESC) {
+        inside->desc = MODEL_OUTSIDE;
+        shadow_set(m, at->desc, (uint64_t)size * DESC_ENTRY_BYTES, SHADOW_GUEST);
+    } else {
+        inside->used = MODEL_OUTSIDE;
+        shadow_set(m, at->used, 4 + 8u * size + 2, SHADOW_GUEST);
+    }
 }
 
 bool chain_take_desc(struct vmodel *m, uint32_t queue, struct chain *chain, uint16_t *desc)
