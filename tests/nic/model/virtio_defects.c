@@ -141,6 +141,9 @@ void vmodel_bad_chain(struct vmodel *m, const struct step *step)
         vmodel_poll(m, 64);
         vmodel_reap_control(m);
     }
+    m->flow_owed = true;
+    if ((step->a & 8) != 0) /* the others after whatever the script does in between */
+        vmodel_next_frame_flows(m);
 }
 
 /* avail.idx further ahead than the ring has places (quirks §3.2). */
@@ -198,6 +201,7 @@ void vmodel_break(struct vmodel *m, const struct step *step)
     if (!m->link || (m->contract && step->a % 4 == 0)) {
         too_far_unnoticed(m, queue);
         vmodel_start(m, mask);
+        vmodel_next_frame_flows(m);
         return;
     }
     if (step->a % 4 == 0)
@@ -223,6 +227,7 @@ void vmodel_break(struct vmodel *m, const struct step *step)
         vmodel_wrong(m, "a card that needs a reset goes on");
     vmodel_invariants(m);
     vmodel_start(m, mask);
+    vmodel_next_frame_flows(m);
 }
 
 /* Junk in rings, tables and registers. Only the line, the bounds and the process must hold. */
@@ -256,6 +261,7 @@ void vmodel_junk(struct vmodel *m, const struct step *step)
         vdriver_frames_clear(d);
     }
     vmodel_start(m, step->b >> 8);
+    vmodel_next_frame_flows(m);
 }
 
 /* What odd drivers do and no card may mind: registers written at the wrong time or width. */

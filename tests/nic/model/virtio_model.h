@@ -78,8 +78,9 @@ struct vmodel {
     const char *wrong; /* the first thing that was */
     struct script_counts *counts;
     uint32_t seed;
-    bool hostile; /* rings are broken, and much goes until the next reset */
-    bool wild;    /* descriptors are, too: the card may read and write anywhere */
+    bool hostile;   /* rings are broken, and much goes until the next reset */
+    bool wild;      /* descriptors are, too: the card may read and write anywhere */
+    bool flow_owed; /* a defect since the last proof that frames flow */
     bool legacy, contract, msix, link, announce;
     uint64_t features;
     uint8_t generation;
@@ -185,6 +186,8 @@ struct watched {
 void vmodel_watch_begin(struct vmodel *m, struct watched *before);
 void vmodel_watch_end(struct vmodel *m, const struct watched *before);
 void vmodel_drain(struct vmodel *m);
+/** A frame goes each way behind whatever is in the rings, and all comes to rest. */
+void vmodel_next_frame_flows(struct vmodel *m);
 /** Drained, and every counter is what was seen. */
 void vmodel_rest(struct vmodel *m);
 
