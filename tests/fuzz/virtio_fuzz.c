@@ -4,7 +4,8 @@
  *
  * Input    A configuration byte, then operations; what follows an operation are its operands.
  * Checks   Sanitizers; the line equals ISR behind its gates after every call; work per poll is
- *          bounded; held chains stay below the ring's size; every chain comes back at most once.
+ *          bounded; held chains stay below the ring's size; every chain that was taken came back
+ *          once or is held; only polls and offered frames touch guest memory.
  */
 #include "card_guest.h"
 #include "nic/virtio/internal.h"
@@ -16,10 +17,28 @@ enum { QUEUE_AT = 0x1000, BUFFERS_AT = 0x8000 };
 
 static struct card_guest guest;
 static struct virtio_net *nic; /* guest.card */
+static bool spoiled;           /* the indices come from a changed snapshot */
 
 static void mmio_write(void *card, uint32_t offset, uint32_t value)
 {
     virtio_net_mmio_write(card, offset & 0x3fff, 4, value);
+}
+
+/* Chains taken and not completed are the held ones. A changed snapshot may say anything of the
+ * indices, as only the guest could tell that they are wrong (§9); once right, as after a reset,
+ * they stay so. */
+static void chains_counted(void)
+{
+    bool counted = true;
+
+    for (uint32_t i = 0; i < QUEUES_MAX; i++) {
+        const struct vnet_queue *queue = &nic->queue[i];
+
+        counted &= (uint16_t)(queue->next_avail - queue->next_used) ==
+                   (i == QUEUE_RX ? nic->held_count : 0);
+    }
+    spoiled &= !counted;
+    must(counted || spoiled);
 }
 
 static void invariants(void)
@@ -34,6 +53,7 @@ static void invariants(void)
     must(nic->filter.tables[0] <= MAC_TABLE_MAX && nic->filter.tables[1] <= MAC_TABLE_MAX);
     for (uint32_t i = 0; i < QUEUES_MAX; i++)
         must(nic->queue[i].size >= 2 && nic->queue[i].size <= nic->config.queue_size);
+    chains_counted();
 }
 
 /* Where start_driver() puts the parts of queue q, 16 entries each. */
@@ -42,13 +62,20 @@ static uint32_t queue_at(uint32_t queue)
     return QUEUE_AT + queue * 0x1000;
 }
 
+static void make_available(uint32_t queue, uint32_t head)
+{
+    uint8_t *avail = guest.ram + queue_at(queue) + 0x400;
+
+    le16_put(avail + 4 + le16_get(avail + 2) % 16 * 2, (uint16_t)head);
+    le16_put(avail + 2, (uint16_t)(le16_get(avail + 2) + 1));
+}
+
 /* A TSO send in one descriptor: header and TCP packet. */
 static void tso_post(void)
 {
     static const uint8_t start[] = {1, 1, 54,   0, 100, 0, 34, 0, 16,   0, 0,    0,
                                     2, 0, 0,    0, 0,   1, 2,  0, 0,    0, 0,    2,
                                     8, 0, 0x45, 0, 0,   0, 0,  0, 0x40, 0, 0x40, 6};
-    uint8_t *avail = guest.ram + queue_at(QUEUE_TX) + 0x400;
     uint8_t *raw = guest.ram + queue_at(QUEUE_TX);
     uint8_t *packet = guest.ram + BUFFERS_AT;
 
@@ -60,8 +87,30 @@ static void tso_post(void)
     le64_put(raw, BUFFERS_AT);
     le32_put(raw + 8, take16(&guest) % 0x7000);
     le32_put(raw + 12, 0);
-    le16_put(avail + 4 + le16_get(avail + 2) % 16 * 2, 0);
-    le16_put(avail + 2, (uint16_t)(le16_get(avail + 2) + 1));
+    make_available(QUEUE_TX, 0);
+}
+
+/* A command as drivers send it: class, command and data in one descriptor, a byte for the answer
+ * behind them in another. */
+static void control_post(void)
+{
+    uint8_t *raw = guest.ram + queue_at(QUEUE_CONTROL);
+    uint8_t *command = guest.ram + BUFFERS_AT;
+    const uint32_t what = take8(&guest);
+    const uint32_t data_bytes = take8(&guest);
+
+    command[0] = (uint8_t)(what >> 4);
+    command[1] = (uint8_t)(what & 15);
+    for (uint32_t i = 0; i < data_bytes; i++)
+        command[2 + i] = take8(&guest);
+    le64_put(raw, BUFFERS_AT);
+    le32_put(raw + 8, 2 + data_bytes);
+    le16_put(raw + 12, DESC_NEXT);
+    le16_put(raw + 14, 1);
+    le64_put(raw + DESC_ENTRY_BYTES, BUFFERS_AT + 2 + data_bytes);
+    le32_put(raw + DESC_ENTRY_BYTES + 8, 1);
+    le32_put(raw + DESC_ENTRY_BYTES + 12, DESC_WRITE);
+    make_available(QUEUE_CONTROL, 0);
 }
 
 /* A chain of a few descriptors, mostly sensible ones, made available. */
@@ -71,7 +120,6 @@ static void chain_post(void)
     const uint32_t how = take8(&guest);
     const uint32_t head = how & 15;
     const uint32_t count = 1 + (how >> 4 & 3);
-    uint8_t *avail = guest.ram + queue_at(queue) + 0x400;
 
     for (uint32_t i = 0; i < count; i++) {
         uint8_t *raw = guest.ram + queue_at(queue) + (head + i) % 16 * DESC_ENTRY_BYTES;
@@ -82,8 +130,7 @@ static void chain_post(void)
         le16_put(raw + 12, (uint16_t)((flags & 6) | (i + 1 < count ? DESC_NEXT : flags & 1)));
         le16_put(raw + 14, (uint16_t)((head + i + 1) % 16));
     }
-    le16_put(avail + 4 + le16_get(avail + 2) % 16 * 2, (uint16_t)head);
-    le16_put(avail + 2, (uint16_t)(le16_get(avail + 2) + 1));
+    make_available(queue, head);
 }
 
 static void frame_in(void)
@@ -111,6 +158,7 @@ static void frame_in(void)
         result = (how & 1) != 0 ? virtio_net_receive(nic, exact, bytes)
                                 : virtio_net_rx_offer(nic, exact, bytes);
     must(result <= 0);
+    must(guest.dma_calls == 0 || (how & 7) == 4 || (how & 3) == 2);
     free(exact);
 }
 
@@ -121,9 +169,11 @@ static void snapshot(void)
     uint8_t *blob = malloc(bytes);
 
     must(virtio_net_save(nic, blob, bytes) == bytes);
-    card_guest_spoil(&guest, blob, bytes, take8(&guest) & 3);
+    const uint32_t changes = take8(&guest) & 3;
+    card_guest_spoil(&guest, blob, bytes, changes);
     const int result = virtio_net_load(nic, blob, bytes);
     must(result == 0 || result == VIRTIO_NET_ERR_ARGUMENT);
+    spoiled |= result == 0 && changes > 0;
     free(blob);
 }
 
@@ -184,7 +234,9 @@ static void operate(void)
     case 10:
     case 11:
     case 12:
-        if ((operation & 0x70) == 0x70)
+        if (operation == 0xfc)
+            control_post();
+        else if ((operation & 0x70) == 0x70)
             tso_post();
         else
             chain_post();
@@ -204,6 +256,8 @@ static void operate(void)
             virtio_net_set_pci_command(nic, (uint16_t)(take8(&guest) | (operation & 0x60) << 5));
         break;
     }
+    const uint32_t kind = operation & 15;
+    must(guest.dma_calls == 0 || kind == 6 || kind == 7 || kind == 8 || kind == 9);
 }
 
 /* A driver's usual beginning with all features, so that the input can go on from there. */
@@ -254,6 +308,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         .queue_size = 16,
         .mac = {2, 0, 0, 0, 0, 1},
     };
+    spoiled = false;
     guest.card = nic = virtio_net_init(memory, virtio_net_bytes(), &host, &config);
     must(nic != NULL);
     if ((choice & 8) == 0)
