@@ -17,6 +17,7 @@ enum { QUEUE_AT = 0x1000, BUFFERS_AT = 0x8000 };
 
 static struct card_guest guest;
 static struct virtio_net *nic; /* guest.card */
+static bool legacy;            /* a driver of the legacy interface has started the card */
 static bool spoiled;           /* the indices come from a changed snapshot */
 
 static void mmio_write(void *card, uint32_t offset, uint32_t value)
@@ -56,15 +57,21 @@ static void invariants(void)
     chains_counted();
 }
 
-/* Where start_driver() puts the parts of queue q, 16 entries each. */
+/* Where start_driver() puts the parts of queue q, 16 entries each; in a legacy card the used ring
+ * is a page behind the descriptors (§7). */
 static uint32_t queue_at(uint32_t queue)
 {
-    return QUEUE_AT + queue * 0x1000;
+    return QUEUE_AT + queue * (legacy ? 2 : 1) * LEGACY_PAGE_BYTES;
+}
+
+static uint32_t avail_at(uint32_t queue)
+{
+    return queue_at(queue) + (legacy ? 16 * DESC_ENTRY_BYTES : 0x400);
 }
 
 static void make_available(uint32_t queue, uint32_t head)
 {
-    uint8_t *avail = guest.ram + queue_at(queue) + 0x400;
+    uint8_t *avail = guest.ram + avail_at(queue);
 
     le16_put(avail + 4 + le16_get(avail + 2) % 16 * 2, (uint16_t)head);
     le16_put(avail + 2, (uint16_t)(le16_get(avail + 2) + 1));
@@ -260,6 +267,18 @@ static void operate(void)
     must(guest.dma_calls == 0 || kind == 6 || kind == 7 || kind == 8 || kind == 9);
 }
 
+static void start_legacy(uint32_t features)
+{
+    virtio_net_io_write(nic, LEGACY_STATUS, 1, STATUS_ACKNOWLEDGE | STATUS_DRIVER);
+    virtio_net_io_write(nic, LEGACY_GUEST_FEATURES, 4, features);
+    for (uint32_t i = 0; i < QUEUES_MAX; i++) {
+        virtio_net_io_write(nic, LEGACY_QUEUE_SELECT, 2, i);
+        virtio_net_io_write(nic, LEGACY_QUEUE_PFN, 4, queue_at(i) / LEGACY_PAGE_BYTES);
+    }
+    virtio_net_io_write(nic, LEGACY_STATUS, 1,
+                        STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_DRIVER_OK);
+}
+
 /* A driver's usual beginning with all features, so that the input can go on from there. */
 static void start_driver(bool contract)
 {
@@ -267,6 +286,10 @@ static void start_driver(bool contract)
                               ~(take8(&guest) & 1 ? F_MRG_RXBUF : 0);
 
     virtio_net_set_pci_command(nic, 7);
+    if (legacy) {
+        start_legacy((uint32_t)features);
+        return;
+    }
     for (uint32_t i = 0; i < 2; i++) {
         virtio_net_mmio_write(nic, COMMON_DRIVER_FEATURE_SELECT, 4, i);
         virtio_net_mmio_write(nic, COMMON_DRIVER_FEATURE, 4, (uint32_t)(features >> 32 * i));
@@ -275,7 +298,7 @@ static void start_driver(bool contract)
     for (uint32_t i = 0; i < (contract ? 2u : 3u); i++) {
         virtio_net_mmio_write(nic, COMMON_QUEUE_SELECT, 2, i);
         virtio_net_mmio_write(nic, COMMON_QUEUE_DESC, 4, queue_at(i));
-        virtio_net_mmio_write(nic, COMMON_QUEUE_AVAIL, 4, queue_at(i) + 0x400);
+        virtio_net_mmio_write(nic, COMMON_QUEUE_AVAIL, 4, avail_at(i));
         virtio_net_mmio_write(nic, COMMON_QUEUE_USED, 4, queue_at(i) + 0x500);
         virtio_net_mmio_write(nic, COMMON_QUEUE_ENABLE, 2, 1);
     }
@@ -308,6 +331,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         .queue_size = 16,
         .mac = {2, 0, 0, 0, 0, 1},
     };
+    legacy = config.transport == VIRTIO_NET_LEGACY;
     spoiled = false;
     guest.card = nic = virtio_net_init(memory, virtio_net_bytes(), &host, &config);
     must(nic != NULL);
