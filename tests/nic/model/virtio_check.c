@@ -46,7 +46,7 @@ void vmodel_watch_begin(struct vmodel *m, struct watched *before)
     memcpy(before->messages, m->d->messages, sizeof before->messages);
     before->isr = m->d->nic->isr;
     before->pending = m->d->nic->msix_pending;
-    m->slept_meanwhile = false;
+    m->slept_meanwhile = m->rx_raced = false;
 }
 
 /* What the driver wrote for the card to read decides, not what it would like (§2.3, virtio

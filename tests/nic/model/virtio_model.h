@@ -96,7 +96,8 @@ struct vmodel {
     bool racing;          /* inside an access of the card to guest memory */
     bool slept_meanwhile; /* so what the driver asks for changed during a poll */
     uint32_t kicks_owed;
-    bool offer_waits;               /* the host keeps a frame and offers it again after a kick */
+    bool rx_raced;    /* a receive chain came in during this call, and a kick for it */
+    bool offer_waits; /* the host keeps a frame and offers it again after a kick */
     struct virtio_net_stats before; /* of cards before the last restore */
     struct virtio_net_stats must;   /* what the counters must be at rest */
     uint32_t messages[MSIX_VECTORS];

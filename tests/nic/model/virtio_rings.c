@@ -29,6 +29,7 @@ static void race(struct vmodel *m, uint64_t gpa)
             continue;
         if (i == QUEUE_RX) {
             vmodel_refill(m, 1, false);
+            m->rx_raced |= (m->kicks_owed & 1u << QUEUE_RX) != 0;
         } else {
             vmodel_send(m, &one);
             ring_kick(m, QUEUE_TX);

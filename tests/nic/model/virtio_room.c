@@ -6,7 +6,10 @@
  * A chain of the guest's other processor (virtio_rings.c, race()) counts as if it had been there
  * when the call began. That is exact: chains come in while the card asks for kicks, which it does
  * for the first frame it finds no room for, and it must look again before it gives that frame up;
- * the frames before it have older chains, and no choice depends on younger ones.
+ * the frames before it have older chains, and no choice depends on younger ones. Nor can a call
+ * meet more chains than the ring full it may take (§4.1): what it uses comes back at its end. The
+ * one exception is in virtio_receive.c, super_result(). A hostile guest has no such rules; there
+ * the next start of the card forgives all (vmodel_start()).
  */
 #include "virtio_model.h"
 
