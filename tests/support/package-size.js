@@ -26,14 +26,16 @@ export function moduleBytes(name) {
   return { bytes: statSync(url).size, gzipped: gzipSync(readFileSync(url), { level: 9 }).length };
 }
 
-// Comments stripped, as every bundler does; names and white space as they are.
+// Comments and indentation stripped, as every bundler does; names as they are. No text of the package
+// spans lines, so that the white space a line begins with is never a part of one.
 function shipped(source) {
   const compilerOptions = {
     target: typescript.ScriptTarget.ES2022,
     module: typescript.ModuleKind.ESNext,
     removeComments: true,
   };
-  return typescript.transpileModule(source, { compilerOptions }).outputText;
+  const { outputText } = typescript.transpileModule(source, { compilerOptions });
+  return outputText.replace(/^[ \t]+/gm, "");
 }
 
 /** The files an entry is made of, itself included. @param {string[]} entries */
