@@ -4,6 +4,8 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
 import { createNic } from "../../wasm-glue/src/index.js";
+import { tunnelPort } from "../../wasm-glue/src/nic.js";
+import { Ring } from "../../wasm-glue/src/ring-core.js";
 import { Driver, numberedFrame, RAM_BYTES, Reg } from "./driver.js";
 
 for (const isolated of [false, true]) {
@@ -271,6 +273,56 @@ test("a card that moves into an emulator's memory goes on there, and its tunnel'
     nic.poll();
     assert.deepEqual(nic.takeFrame(), numberedFrame(200));
   }
+});
+
+/** A card that has moved into an emulator's memory, and its tunnel's end of NET_RX. */
+async function movedCard(change = {}) {
+  const wasmMemory = new WebAssembly.Memory({ initial: 64, maximum: 1024 });
+  const guestBase = 0x20000;
+  const nic = await createNic({ ringBytes: 16384 });
+  const allocate = (bytes) => wasmMemory.grow(bytes / 65536) * 65536;
+  nic.setMemory({ wasmMemory, guestBase, guestSize: RAM_BYTES, allocate, ...change });
+  const driver = new Driver(nic, new Uint8Array(wasmMemory.buffer, guestBase, RAM_BYTES));
+  const { rings } = nic[tunnelPort];
+  return { nic, driver, rx: new Ring(rings.memory, rings.rxAt, rings.capacity) };
+}
+
+test("net-rings.md §5: a card that moved forgets the frames that NET_RX's owner drained", async () => {
+  const { nic, driver, rx } = await movedCard();
+  driver.start();
+  let number = 0;
+  const next = () => numberedFrame(++number, 60 + ((number * 397) % 1400));
+  driver.write(Reg.RDT, driver.read(Reg.RDH)); // no buffers: they wait
+  for (let round = 0; round < 30; round++) {
+    for (let i = 0; i < 3; i++) nic.receive(next());
+    if (round % 3 === 0) assert.equal(typeof nic.workPending, "boolean"); // it looks, too
+    nic.poll();
+    rx.drain();
+    if (round % 2 === 0) nic.poll();
+    assert.equal(rx.hasData, false);
+  }
+  const fresh = Array.from({ length: 8 }, next);
+  for (const frame of fresh) nic.receive(frame);
+  driver.write(Reg.RDT, (driver.read(Reg.RDH) + 63) % 64);
+  while (nic.poll());
+  assert.deepEqual(driver.received(), fresh);
+  assert.equal(nic.stats().rxBroken, 0);
+});
+
+test("net-rings.md §5: a drain of NET_RX in the middle of a poll is not undone by it", async () => {
+  let onWritten = () => {};
+  const { nic, driver, rx } = await movedCard({ written: () => onWritten() });
+  driver.start();
+  for (let number = 0; number < 4; number++) nic.receive(numberedFrame(number));
+  driver.write(Reg.RDT, 2); // room for two
+  onWritten = () => rx.drain();
+  nic.poll();
+  assert.equal(rx.hasData, false);
+  onWritten = () => {};
+  driver.received();
+  nic.receive(numberedFrame(9));
+  nic.poll();
+  assert.deepEqual(driver.received(), [numberedFrame(9)]);
 });
 
 test("without room in the emulator's memory the callbacks serve", async () => {

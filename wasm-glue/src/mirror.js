@@ -3,7 +3,8 @@
 // a ring of the same capacity that is kept in step with it, byte by byte: what one side committed
 // is copied in one or two pieces, whatever the number of frames.
 //
-// Layout and order: spec/net-rings.md §3. Each ring has one producer and one consumer here.
+// Layout and order: spec/net-rings.md §3. Each ring has one producer and one consumer here; and an
+// owner who may empty it at its far end (§5).
 
 const HEAD = 0;
 const RESERVE = 1;
@@ -60,6 +61,7 @@ class MirroredRing {
   #from; // the producer's side
   #to; // the consumer's
   #capacity;
+  #head; // the producer's, as we left it
 
   /**
    * @param {Side} from  where frames are put in
@@ -70,6 +72,19 @@ class MirroredRing {
     this.#from = from;
     this.#to = to;
     this.#capacity = capacity;
+    this.#head = load(from, HEAD);
+  }
+
+  /**
+   * Between two calls both heads are the same unless the owner has drained the producer's side: then
+   * what was copied is void, and the consumer goes on where the producer does. Not while the
+   * consumer is at a record.
+   */
+  follow() {
+    const head = load(this.#from, HEAD);
+    this.#head = head;
+    if (head === load(this.#to, HEAD)) return;
+    for (const word of [HEAD, RESERVE, COMMIT]) Atomics.store(this.#to.words, word, head | 0);
   }
 
   /** Shows the consumer what the producer has committed. */
@@ -95,9 +110,14 @@ class MirroredRing {
   /** Gives the producer the room that the consumer has freed. @returns {boolean}  there was any */
   back() {
     const head = load(this.#to, HEAD);
-    const freed = head !== load(this.#from, HEAD);
-    if (freed) publish(this.#from, HEAD, head);
-    return freed;
+    const before = this.#head;
+    if (head === before) return false;
+    const { words } = this.#from;
+    // Drained since: nothing is given back, or the drain would be undone. follow() sees to the rest.
+    if (Atomics.compareExchange(words, HEAD, before | 0, head | 0) !== (before | 0)) return false;
+    Atomics.notify(words, HEAD);
+    this.#head = head;
+    return true;
   }
 }
 
@@ -127,8 +147,9 @@ export function mirrorRings({ memory, txAt, rxAt }, txFar, rxFar) {
   const tx = new MirroredRing(txNear, txOther, txCapacity);
   const rx = new MirroredRing(rxOther, rxNear, rxCapacity);
   return {
-    /** Before the card looks at its rings: what the tunnel's end has brought. */
+    /** Before the card looks at its rings, never while it does: what the tunnel's end has brought. */
     fetch() {
+      rx.follow();
       rx.forward();
       tx.back();
     },

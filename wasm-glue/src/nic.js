@@ -55,6 +55,7 @@ export class Nic {
   /** @type {import("./memory.js").LinearMemory | null} */ #linear = null;
   /** @type {Port | null} */ #port = null;
   #announced = false;
+  #polling = false;
   /** Room for a snapshot, by home. @type {Map<import("./wasm.js").Instance, number>} */
   #snapshotAt = new Map();
 
@@ -155,14 +156,17 @@ export class Nic {
   }
 
   /**
-   * One bounded step of DMA in both directions.
+   * One bounded step of DMA in both directions. From a callback of a poll it does nothing.
    * @returns {boolean}  more work waits right now
    */
   poll() {
     const { ABI_POLL_MORE, ABI_POLL_SENT, ABI_POLL_TOOK } = this.#made.instance.constants;
     const card = this.#slot();
+    if (this.#polling) return false;
     this.#moved?.mirror.fetch();
+    this.#polling = true;
     const result = this.#exports.nic_poll(card);
+    this.#polling = false;
     this.#moved?.mirror.deliver();
     if ((result & (ABI_POLL_SENT | ABI_POLL_TOOK)) !== 0) this.#port?.moved();
     return (result & ABI_POLL_MORE) !== 0;
@@ -170,7 +174,7 @@ export class Nic {
 
   get workPending() {
     const card = this.#slot();
-    this.#moved?.mirror.fetch();
+    if (!this.#polling) this.#moved?.mirror.fetch();
     return this.#exports.nic_work_pending(card) !== 0;
   }
 
