@@ -234,4 +234,18 @@ describe("tunnel to guest", () => {
     forwarder.receive(frame(4));
     assert.deepEqual(take(r.guestRx), [frame(4)]);
   });
+
+  test("isPaused(): from that moment on no frame goes to NET_RX, pending ones neither", () => {
+    const r = rings(64);
+    let paused = false;
+    const forwarder = new Forwarder(r.tx, r.rx, { isPaused: () => paused });
+    forwarder.receive(frame(0));
+    forwarder.receive(frame(1));
+    paused = true;
+    assert.deepEqual(take(r.guestRx), [frame(0)]);
+    forwarder.receive(frame(2));
+    forwarder.tick();
+    assert.deepEqual(take(r.guestRx), []);
+    assert.equal(forwarder.stats().rxDroppedWhileStopped, 1);
+  });
 });

@@ -5,6 +5,8 @@ import { after, before, describe, test } from "node:test";
 import { WebSocket } from "ws";
 
 import { connectTunnel, createNic } from "../../wasm-glue/src/index.js";
+import { tunnelPort } from "../../wasm-glue/src/nic.js";
+import { Ring } from "../../wasm-glue/src/ring-core.js";
 import { Session } from "../../wasm-glue/src/session.js";
 import { clientOptions, TunnelClient } from "../../wasm-glue/src/tunnel.js";
 import { Driver, numberedFrame, RAM_BYTES } from "./driver.js";
@@ -22,6 +24,26 @@ function event(tunnel, type, wanted = (_detail) => true) {
     });
   });
 }
+
+/** NET_TX and NET_RX at the tunnel's end. */
+function ringsOf(nic) {
+  const { memory, txAt, rxAt, capacity } = nic[tunnelPort].rings;
+  return [txAt, rxAt].map((at) => new Ring(memory, at, capacity));
+}
+
+/** The memory of an emulator, for a card to move into. @param {boolean} shared */
+function emulatorMemory(shared) {
+  const wasmMemory = new WebAssembly.Memory({ initial: 64, maximum: 1024, shared });
+  const guestBase = 0x20000;
+  const allocate = (bytes) => wasmMemory.grow(bytes / 65536) * 65536;
+  const ram = () => new Uint8Array(wasmMemory.buffer, guestBase, RAM_BYTES);
+  return { linear: { wasmMemory, guestBase, guestSize: RAM_BYTES, allocate }, ram };
+}
+
+const soon = (ms = 30) => new Promise((resolve) => setTimeout(resolve, ms));
+const until = async (done) => {
+  while (!done()) await soon(1);
+};
 
 for (const worker of [false, true]) {
   const options = worker ? { worker, webSocketModule } : { WebSocket };
@@ -165,6 +187,91 @@ for (const worker of [false, true]) {
       tunnel.close();
     });
 
+    for (const moves of [false, true])
+      test(`§9.5: pause() closes the tunnel and empties both rings${moves ? " of a card that moved" : ""}`, async () => {
+        const { tunnel } = await opened();
+        const emulator = emulatorMemory(worker);
+        const ram = moves ? null : new Uint8Array(RAM_BYTES);
+        nic.setMemory(ram ?? emulator.linear);
+        nic.reset();
+        const driver = new Driver(nic, ram ?? emulator.ram());
+        const [tx, rx] = ringsOf(nic);
+        const seen = [];
+        stub.onFrame = (frame) => seen.push(Uint8Array.from(frame));
+        driver.start();
+        driver.write(0x2818, driver.read(0x2810)); // RDT: no buffers, so that frames wait
+        const say = (number) => stub.socket.send(message(Type.FRAME, numberedFrame(number)));
+        for (const number of [1, 2, 3]) say(number);
+        await until(() => rx.hasData);
+        nic.poll();
+        const closed = once(stub.socket, "close");
+        const paused = tunnel.pause();
+        for (const number of [4, 5]) say(number); // they come too late
+        await paused;
+        assert.equal(tunnel.state, "stopped");
+        assert.deepEqual([tx.hasData, rx.hasData], [false, false]);
+        await closed;
+        // A machine that runs on all the same: what it sends is lost.
+        driver.write(0x2818, (driver.read(0x2810) + 63) % 64);
+        driver.queue(numberedFrame(6));
+        nic.poll();
+        await soon();
+        nic.poll();
+        assert.deepEqual(driver.received(), []);
+        tunnel.resume();
+        await event(tunnel, "state", (state) => state === "open");
+        say(7);
+        await until(() => rx.hasData);
+        nic.poll();
+        assert.deepEqual(driver.received(), [numberedFrame(7)]);
+        driver.queue(numberedFrame(8));
+        nic.poll();
+        await until(() => seen.length > 0);
+        assert.deepEqual(seen, [numberedFrame(8)]);
+        stub.onFrame = () => {};
+        nic.setMemory(new Uint8Array(RAM_BYTES));
+        tunnel.close();
+      });
+
+    test("§9.5: pause() holds while the tunnel is still starting", async () => {
+      const before = stub.requests.length;
+      const tunnel = connectTunnel(nic, { url: stub.url, ...options });
+      const [tx] = ringsOf(nic);
+      const driver = new Driver(nic, new Uint8Array(RAM_BYTES));
+      nic.setMemory(driver.ram);
+      nic.reset();
+      driver.start();
+      driver.queue(numberedFrame(1));
+      nic.poll();
+      await tunnel.pause();
+      assert.equal(tunnel.state, "stopped");
+      assert.equal(tx.hasData, false);
+      await soon(100);
+      assert.equal(stub.requests.length, before);
+      tunnel.resume();
+      await tunnel.opened;
+      tunnel.close();
+    });
+
+    test("pause() and resume() in any order: the last one counts, each pause() ends", async () => {
+      const tunnel = connectTunnel(nic, { url: stub.url, ...options });
+      const pauses = [tunnel.pause(), tunnel.pause()];
+      tunnel.resume();
+      await Promise.all(pauses);
+      await tunnel.opened;
+      const again = tunnel.pause();
+      tunnel.resume();
+      const last = tunnel.pause();
+      await Promise.all([again, last]);
+      assert.equal(tunnel.state, "stopped");
+      await soon();
+      assert.equal(tunnel.state, "stopped");
+      const closing = tunnel.pause();
+      tunnel.close();
+      await closing;
+      await tunnel.pause(); // of a closed one: at once
+    });
+
     test("a proxy that is not there: an error that says where, then another try", async () => {
       const nobody = await ProxyStub.start();
       await nobody.stop();
@@ -180,6 +287,44 @@ for (const worker of [false, true]) {
     });
   });
 }
+
+test("§9.5: pause() in the middle of a poll empties NET_RX when the poll is over", async () => {
+  const stub = await ProxyStub.start();
+  const ram = new Uint8Array(RAM_BYTES);
+  const nic = await createNic({ isolated: false, memory: ram });
+  const tunnel = connectTunnel(nic, { url: stub.url, WebSocket });
+  await tunnel.opened;
+  const driver = new Driver(nic, ram);
+  const [, rx] = ringsOf(nic);
+  driver.start();
+  for (let number = 0; number < 4; number++) nic.receive(numberedFrame(number));
+  driver.write(0x2818, 2);
+  let paused;
+  nic.onInterrupt = (level) => {
+    if (level) paused = tunnel.pause();
+  };
+  nic.poll();
+  assert.equal(rx.hasData, false);
+  await paused;
+  assert.equal(tunnel.state, "stopped");
+  tunnel.close();
+  nic.close();
+  await stub.stop();
+});
+
+test("a tunnel that cannot be has nothing to pause but its rings", async () => {
+  const nic = await createNic({ isolated: false });
+  const tunnel = connectTunnel(nic, { url: "ftp://127.0.0.1", WebSocket });
+  await assert.rejects(tunnel.opened);
+  nic.receive(numberedFrame(1));
+  await tunnel.pause();
+  assert.deepEqual(
+    ringsOf(nic).map((ring) => ring.hasData),
+    [false, false],
+  );
+  tunnel.close();
+  nic.close();
+});
 
 test("§2, 3: without the subprotocol the client closes with 1002 and never opens", async () => {
   const stub = await ProxyStub.start({ select: false });

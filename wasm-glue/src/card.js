@@ -24,8 +24,8 @@ const ALIGNMENT_BYTES = 64;
  * @property {number} capacity  of either
  * @property {number} txAt  where the header of NET_TX is
  * @property {number} rxAt
- * @property {number} signalAt  two words: 0 = the card wants a message when frames arrive,
- *   1 = the pump wants one when frames leave
+ * @property {number} signalAt  words: 0 = the card wants a message when frames arrive, 1 = the pump
+ *   wants one when frames leave, 2 = the tunnel is paused
  */
 
 /**

@@ -2,6 +2,7 @@
 
 import { tunnelPort } from "./nic.js";
 import { Pump } from "./pump.js";
+import { Ring } from "./ring-core.js";
 import { clientOptions } from "./tunnel.js";
 import { checkCredential, tunnelEndpoint } from "./url.js";
 import { importNode, inNode, loadModule, reason } from "./wasm.js";
@@ -9,6 +10,8 @@ import { importNode, inNode, loadModule, reason } from "./wasm.js";
 const BUSY_MS = 8;
 const CARD_WAITS = 0; // words of Rings.signalAt
 const PUMP_SLEEPS = 1;
+const TUNNEL_PAUSED = 2;
+const SIGNAL_WORDS = 3;
 
 /**
  * @typedef {object} ConnectOptions
@@ -79,10 +82,13 @@ export class Tunnel extends EventTarget {
   /** @type {() => void} */ #resolve = () => {};
   /** @type {(error: Error) => void} */ #reject = () => {};
   #closed = false;
+  #paused = false;
+  /** Who waits for the pump to have stopped. @type {(() => void)[]} */ #pauses = [];
+  #hasPump = true; // or will have; false: it failed
   /** @type {Pump | null} */ #pump = null;
   /** @type {any} */ #worker = null;
   #kicked = false;
-  #signal = new Int32Array(2); // the words of Rings.signalAt, once a worker looks at them
+  #signal = new Int32Array(SIGNAL_WORDS); // the words of Rings.signalAt, once a worker looks at them
   /** @type {any} */ #starting = null; // the worker before it is ready
 
   /**
@@ -104,7 +110,7 @@ export class Tunnel extends EventTarget {
     this.opened.catch(() => {}); // whoever does not ask need not handle it
     const inWorker = this.#wantsWorker();
     this.#port.plug({ moved: () => this.#moved(), full: () => this.#full() });
-    this.#start(inWorker).catch((error) => this.#fatal(error));
+    this.#start(inWorker).catch((error) => this.#failed(error));
   }
 
   /** "closed": it waits to reconnect. */
@@ -118,14 +124,30 @@ export class Tunnel extends EventTarget {
     return { ...this.#stats, state: this.#state };
   }
 
-  /** For a snapshot of the machine: ends the connection and empties both rings. */
-  pause() {
-    if (this.#pump) this.#pump.stop();
-    else this.#worker?.postMessage({ type: "pause" });
+  /**
+   * For a snapshot of a machine that stands still: ends the connection and empties both rings, also
+   * while the tunnel is still starting. What comes from now on does not reach the card.
+   * @returns {Promise<void>}  resolved when that is done
+   */
+  async pause() {
+    if (this.#closed) return;
+    this.#setPaused(true);
+    this.#empty();
+    if (!this.#pump && this.#hasPump)
+      await new Promise((/** @type {(value: void) => void} */ resolve) => {
+        this.#pauses.push(resolve);
+        this.#worker?.postMessage({ type: "pause" });
+      });
+    else await null; // this may be the middle of a poll, or of a turn of the pump
+    if (this.#closed || !this.#paused) return;
+    this.#empty();
+    this.#setState("stopped");
   }
 
+  /** Connects again. */
   resume() {
     if (this.#closed) return;
+    this.#setPaused(false);
     if (this.#pump) this.#pump.start();
     else this.#worker?.postMessage({ type: "resume" });
   }
@@ -135,6 +157,7 @@ export class Tunnel extends EventTarget {
     if (this.#closed) return;
     this.#closed = true;
     this.#port.plug(null);
+    this.#settlePauses();
     this.#pump?.stop();
     if (this.#worker) {
       const worker = this.#worker;
@@ -142,6 +165,24 @@ export class Tunnel extends EventTarget {
     }
     this.#setState("stopped");
     this.#reject(new Error("the tunnel was closed"));
+  }
+
+  /** @param {boolean} paused */
+  #setPaused(paused) {
+    this.#paused = paused;
+    Atomics.store(this.#signal, TUNNEL_PAUSED, paused ? 1 : 0); // sooner than any message
+  }
+
+  /** What this thread may empty: NET_RX, whose consumer it is, and NET_TX where it has none else. */
+  #empty() {
+    const { memory, txAt, capacity } = this.#port.rings;
+    this.#pump?.stop();
+    if (!this.#hasPump) new Ring(memory, txAt, capacity).drain();
+    this.#port.drain();
+  }
+
+  #settlePauses() {
+    for (const resolve of this.#pauses.splice(0)) resolve();
   }
 
   #wantsWorker() {
@@ -191,7 +232,8 @@ export class Tunnel extends EventTarget {
     });
     if (this.#closed) return;
     this.#pump = pump;
-    pump.start();
+    if (!this.#paused) pump.start();
+    this.#settlePauses();
     this.#kick();
   }
 
@@ -200,7 +242,8 @@ export class Tunnel extends EventTarget {
     const { webSocketModule, workerUrl, worker: wanted = "auto" } = this.#options;
     const module = await loadModule("tunnel", this.#port.wasmOptions);
     const { rings } = this.#port;
-    this.#signal = new Int32Array(rings.memory.buffer, rings.signalAt, 2);
+    this.#signal = new Int32Array(rings.memory.buffer, rings.signalAt, SIGNAL_WORDS);
+    this.#setPaused(this.#paused);
     try {
       const { worker, listen } = await startWorker(workerUrl);
       await new Promise((resolve, reject) => {
@@ -212,7 +255,7 @@ export class Tunnel extends EventTarget {
           },
           (error) => {
             reject(error);
-            if (this.#worker) this.#fatal(error);
+            if (this.#worker) this.#failed(error);
           },
         );
         worker.postMessage({
@@ -227,6 +270,8 @@ export class Tunnel extends EventTarget {
       });
       this.#worker = worker;
       if (this.#closed) worker.terminate();
+      for (const _ of this.#pauses) worker.postMessage({ type: "pause" });
+      if (!this.#paused) worker.postMessage({ type: "resume" });
       return true;
     } catch (error) {
       this.#starting?.terminate();
@@ -255,6 +300,9 @@ export class Tunnel extends EventTarget {
         break;
       case "fatal":
         this.#fatal(new Error(message.message));
+        break;
+      case "paused":
+        this.#pauses.shift()?.();
         break;
       case "stopped":
         this.#starting.terminate();
@@ -295,6 +343,15 @@ export class Tunnel extends EventTarget {
     if (state === "open") this.#resolve();
     this.#emit("state", state);
     this.#emit("stats", this.stats());
+  }
+
+  /** There is no pump, or no longer. @param {Error} error */
+  #failed(error) {
+    this.#hasPump = false;
+    this.#worker = null;
+    this.#starting?.terminate(); // in a browser it may live on
+    this.#settlePauses();
+    this.#fatal(error);
   }
 
   /** @param {Error} error */

@@ -14,8 +14,8 @@
  * @property {number} [maxFrameSize]
  */
 /**
- * @typedef {ForwarderOptions & { superFrames?: boolean, extensions?: boolean }} RingOptions
- *   as Rings.superFrames, ClientOptions.extensions
+ * @typedef {ForwarderOptions & { superFrames?: boolean, extensions?: boolean,
+ *   isPaused?: () => boolean }} RingOptions  as Rings.superFrames, ClientOptions.extensions
  */
 
 const PENDING_BYTES = 8 << 20;
@@ -36,6 +36,7 @@ export class Forwarder {
   #misfits = 0; // ordinary frames above the limit among super-frames, and no frames at all
   /** @type {FrameSink | null} */ #tunnel = null;
   #running = true;
+  #isPaused; // by another thread, which cannot call stop() at once
   /** @type {[frame: Uint8Array, gsoBytes: number][]} */ #pending = [];
   #pendingFirst = 0;
   #pendingBytes = 0;
@@ -64,7 +65,8 @@ export class Forwarder {
     this.#rx = rx;
     this.#maxFrames = options.maxFramesPerTick ?? FRAMES_PER_TICK;
     this.#maxPendingBytes = options.maxPendingRxBytes ?? PENDING_BYTES;
-    const { superFrames, extensions = true } = options;
+    const { superFrames, extensions = true, isPaused = () => false } = options;
+    this.#isPaused = isPaused;
     this.#maxFrameBytes =
       options.maxFrameSize ?? (superFrames && extensions ? SUPER_BYTES : FRAME_BYTES);
     this.#prefixBytes = superFrames ? PREFIX_BYTES : 0;
@@ -81,11 +83,15 @@ export class Forwarder {
     this.#running = true;
   }
 
-  /** For a snapshot of the machine: nothing from before reaches the guest after it. */
+  /** For a snapshot of the machine. NET_RX is its consumer's to empty. */
   stop() {
     this.#running = false;
     this.#clearPending();
     this.#tx.drain();
+  }
+
+  get #isStopped() {
+    return !this.#running || this.#isPaused();
   }
 
   get hasPending() {
@@ -99,7 +105,7 @@ export class Forwarder {
 
   /** Pending frames in, then waiting frames out. @returns {Outcome} */
   tick() {
-    this.#pushPending();
+    if (!this.#isStopped) this.#pushPending();
     return this.#drain();
   }
 
@@ -107,7 +113,7 @@ export class Forwarder {
    *  @param {Uint8Array} frame @param {number} [gsoBytes] */
   receive(frame, gsoBytes = 0) {
     const counters = this.#counters;
-    if (!this.#running) counters.rxDroppedWhileStopped++;
+    if (this.#isStopped) counters.rxDroppedWhileStopped++;
     else if (!this.#rx.fits(frame.length + this.#prefixBytes)) counters.rxDroppedRingTooSmall++;
     else if (this.hasPending || !this.#push(frame, gsoBytes)) this.#keep(frame, gsoBytes);
   }

@@ -2,6 +2,7 @@
 
 import { makeCard, makeHomeIn, SNAPSHOT_MAX_BYTES } from "./card.js";
 import { guestMemory, isLinear, noMemory } from "./memory.js";
+import { Ring } from "./ring-core.js";
 
 const TWO_32 = 2 ** 32;
 
@@ -56,6 +57,7 @@ export class Nic {
   /** @type {Port | null} */ #port = null;
   #announced = false;
   #polling = false;
+  #drainWanted = false;
   /** Room for a snapshot, by home. @type {Map<import("./wasm.js").Instance, number>} */
   #snapshotAt = new Map();
 
@@ -168,6 +170,7 @@ export class Nic {
     const result = this.#exports.nic_poll(card);
     this.#polling = false;
     this.#moved?.mirror.deliver();
+    if (this.#drainWanted) this.#drain();
     if ((result & (ABI_POLL_SENT | ABI_POLL_TOOK)) !== 0) this.#port?.moved();
     return (result & ABI_POLL_MORE) !== 0;
   }
@@ -272,6 +275,7 @@ export class Nic {
       rings: this.#made.rings,
       wasmOptions: this.#made.wasmOptions,
       announce: () => this.#announce(),
+      drain: () => this.#drain(),
       plug: (/** @type {Port | null} */ port) => {
         if (port && this.#port) throw new Error("this Nic has a tunnel already");
         this.#port = port;
@@ -311,6 +315,14 @@ export class Nic {
     this.#moved?.mirror.deliver();
     const drained = this.#port?.full() ?? false;
     return this.#moved?.mirror.reclaim() || drained;
+  }
+
+  /** Drops what waits in NET_RX. Within a poll not before its end: it would put the head back. */
+  #drain() {
+    this.#drainWanted = this.#polling;
+    if (this.#polling) return;
+    const { memory, rxAt, capacity } = this.#made.rings;
+    new Ring(memory, rxAt, capacity).drain(); // a copy follows with the next poll
   }
 
   /** Once per turn, however many frames come. */

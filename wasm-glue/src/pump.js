@@ -38,13 +38,14 @@ export class Pump {
    * @param {typeof WebSocket} parts.WebSocket
    * @param {import("./socket.js").Timers} parts.timers
    * @param {PumpEvents} parts.on
+   * @param {() => boolean} [parts.isPaused]  another thread has asked for stop()
    */
-  constructor({ tx, rx, superFrames, client, options, WebSocket, timers, on }) {
+  constructor({ tx, rx, superFrames, client, options, WebSocket, timers, on, isPaused }) {
     this.tx = tx;
     this.rx = rx;
     this.#client = client;
     this.#arrived = on.arrived;
-    this.#forwarder = new Forwarder(tx, rx, { ...options, superFrames });
+    this.#forwarder = new Forwarder(tx, rx, { ...options, superFrames, isPaused });
     const session = new Session({
       client,
       options,
@@ -72,15 +73,16 @@ export class Pump {
    * @param {typeof WebSocket} parts.WebSocket
    * @param {PumpEvents} parts.on
    * @param {import("./socket.js").Timers} [parts.timers]
+   * @param {() => boolean} [parts.isPaused]
    */
-  static async create({ rings, options, wasm, WebSocket, on, timers = systemTimers }) {
+  static async create({ rings, options, wasm, timers = systemTimers, ...rest }) {
     const { superFrames } = rings;
     const settled = clientOptions(options);
     if (superFrames) settled.maxFrameSize = options.maxFrameSize ?? 0; // 0: as long as they get
     const client = await TunnelClient.create({ ...settled, superFrames }, wasm, timers.random);
     const tx = new Ring(rings.memory, rings.txAt, rings.capacity);
     const rx = new Ring(rings.memory, rings.rxAt, rings.capacity);
-    return new Pump({ tx, rx, superFrames, client, options, WebSocket, timers, on });
+    return new Pump({ tx, rx, superFrames, client, options, timers, ...rest });
   }
 
   start() {
@@ -88,7 +90,7 @@ export class Pump {
     this.#session.start();
   }
 
-  /** The tunnel ends, what waits in either ring is dropped. */
+  /** The tunnel ends, what waits in NET_TX is dropped; NET_RX is the card's to empty. */
   stop() {
     this.#session.stop();
     this.#forwarder.stop();

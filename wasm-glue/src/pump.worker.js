@@ -11,6 +11,7 @@ const BUSY_MS = 8;
 const STATS_MS = 200;
 const CARD_WAITS = 0; // words of Rings.signalAt
 const PUMP_SLEEPS = 1;
+const TUNNEL_PAUSED = 2;
 
 /** @type {any} */
 const port = inNode() ? (await importNode("worker_threads")).parentPort : globalThis;
@@ -49,12 +50,13 @@ async function webSocketOf(url) {
 
 /** @param {any} message */
 async function start({ rings, options, wasm, webSocketModule }) {
-  const signal = new Int32Array(rings.memory.buffer, rings.signalAt, 2);
+  const signal = new Int32Array(rings.memory.buffer, rings.signalAt, 3);
   const pump = await Pump.create({
     rings,
     options,
     wasm,
     WebSocket: await webSocketOf(webSocketModule),
+    isPaused: () => Atomics.load(signal, TUNNEL_PAUSED) === 1,
     on: {
       state: (state) => {
         post({ type: "stats", stats: pump.stats() });
@@ -73,9 +75,11 @@ async function start({ rings, options, wasm, webSocketModule }) {
 
   listen((message) => {
     if (message.type === "doorbell") wake();
-    else if (message.type === "pause") pump.stop();
     else if (message.type === "resume") pump.start();
-    else if (message.type === "stop") {
+    else if (message.type === "pause") {
+      pump.stop();
+      post({ type: "paused" });
+    } else if (message.type === "stop") {
       pump.stop();
       post({ type: "stats", stats: pump.stats() });
       post({ type: "stopped" });
@@ -94,8 +98,7 @@ async function start({ rings, options, wasm, webSocketModule }) {
     if (!pump.tx.hasData) await Promise.race([rung, sleep(ms)]);
   }
 
-  post({ type: "ready" });
-  pump.start();
+  post({ type: "ready" }); // "resume" is the answer, unless the tunnel was paused meanwhile
   for (;;) {
     const outcome = pump.turn();
     if (outcome === "more") await breathe();
