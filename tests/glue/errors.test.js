@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { connectTunnel, createNic } from "../../wasm-glue/src/index.js";
+import { Driver, numberedFrame, RAM_BYTES, Reg } from "./driver.js";
+import { RAM_BYTES as VIRTIO_RAM_BYTES, VirtioDriver } from "./virtio-driver.js";
 
 const isNode18 = process.versions.node.startsWith("18.");
 
@@ -78,6 +80,119 @@ test("a wrong linear memory", async () => {
     [{ regionBase: 8 }, "regionBase must be a multiple of 16"],
   ])
     await assert.rejects(createNic({ memory: { ...given, ...change } }), { message });
+});
+
+/** Callbacks over `ram`, of which one fails while `broken` names it. */
+function breakable(ram) {
+  const host = { broken: "", errors: 0 };
+  const may = (name) => {
+    if (host.broken === name) throw new Error(`${name} failed, ${++host.errors}`);
+  };
+  host.memory = {
+    read(gpa, bytes) {
+      may("read");
+      bytes.set(ram.subarray(gpa, gpa + bytes.length));
+      return true;
+    },
+    write(gpa, bytes) {
+      may("write");
+      ram.set(bytes, gpa);
+      return true;
+    },
+  };
+  host.onInterrupt = () => may("onInterrupt");
+  return host;
+}
+
+for (const broken of ["read", "write", "onInterrupt"]) {
+  test(`what ${broken}() throws comes out of the call that led to it, and an E1000 goes on`, async () => {
+    const ram = new Uint8Array(RAM_BYTES);
+    const host = breakable(ram);
+    const nic = await createNic({ isolated: false, ...host });
+    const driver = new Driver(nic, ram);
+    driver.start();
+    nic.receive(numberedFrame(1));
+    driver.queue(numberedFrame(2));
+    host.broken = broken;
+    assert.throws(() => nic.poll(), { message: `${broken} failed, 1` }); // the first one
+    if (broken === "onInterrupt") {
+      assert.throws(() => driver.read(Reg.ICR), { message: /^onInterrupt failed/ });
+      assert.equal(nic.irqLevel, false);
+    }
+    host.broken = "";
+    assert.equal(driver.read(Reg.STATUS), 0x80000083);
+    nic.reset();
+    assert.equal(driver.read(Reg.RCTL), 0);
+    const again = new Driver(nic, ram.fill(0));
+    again.start();
+    again.queue(numberedFrame(3));
+    nic.receive(numberedFrame(4));
+    nic.poll();
+    assert.deepEqual(again.received().at(-1), numberedFrame(4));
+    nic.close();
+  });
+
+  test(`what ${broken}() throws leaves a virtio card working`, async () => {
+    const ram = new Uint8Array(VIRTIO_RAM_BYTES);
+    const host = breakable(ram);
+    const nic = await createNic({ model: "virtio-net", isolated: false, ...host });
+    const driver = VirtioDriver.of(nic, ram);
+    driver.start();
+    driver.post(1);
+    driver.send(numberedFrame(1));
+    nic.receive(numberedFrame(2));
+    host.broken = broken;
+    assert.throws(() => nic.poll(), { message: `${broken} failed, 1` });
+    host.broken = "";
+    assert.notEqual(driver.get(0x14, 1), 0xff); // the status register answers
+    nic.reset();
+    const again = VirtioDriver.of(nic, ram.fill(0));
+    again.start();
+    again.post(1);
+    nic.receive(numberedFrame(4));
+    nic.poll();
+    nic.poll();
+    assert.ok(again.received().length > 0);
+    nic.close();
+  });
+}
+
+test("what written() throws comes out of poll(), and the card goes on", async () => {
+  const wasmMemory = new WebAssembly.Memory({ initial: 64, maximum: 256 });
+  const guestBase = 0x20000;
+  let broken = true;
+  const written = () => {
+    if (broken) throw new Error("written failed");
+  };
+  const memory = { wasmMemory, guestBase, guestSize: RAM_BYTES, written };
+  const nic = await createNic({ ringBytes: 65536, memory });
+  const driver = new Driver(nic, new Uint8Array(wasmMemory.buffer, guestBase, RAM_BYTES));
+  driver.start();
+  nic.receive(numberedFrame(1));
+  assert.throws(() => nic.poll(), { message: "written failed" });
+  broken = false;
+  assert.deepEqual(driver.received(), [numberedFrame(1)]);
+  assert.equal(driver.read(Reg.STATUS), 0x80000083);
+  nic.close();
+});
+
+test("a Uint8Array over memory that has grown: poll() says so, the card goes on with a function", async () => {
+  const wasmMemory = new WebAssembly.Memory({ initial: 32, maximum: 64 });
+  const view = () => new Uint8Array(wasmMemory.buffer, 0, RAM_BYTES);
+  const nic = await createNic({ memory: view() });
+  new Driver(nic, view()).start();
+  wasmMemory.grow(1);
+  const driver = new Driver(nic, view());
+  driver.queue(numberedFrame(1));
+  assert.throws(() => nic.poll(), TypeError);
+  nic.setMemory(view);
+  nic.reset();
+  driver.start();
+  driver.queue(numberedFrame(2));
+  driver.queue(numberedFrame(3));
+  nic.poll();
+  assert.deepEqual(nic.takeFrame(), numberedFrame(1)); // the slot it was queued in
+  nic.close();
 });
 
 test("an unknown model", async () => {

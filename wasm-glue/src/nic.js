@@ -58,6 +58,8 @@ export class Nic {
   #announced = false;
   #polling = false;
   #drainWanted = false;
+  /** The first error of a callback, until #done(). @type {{ error: unknown } | null} */ #failure =
+    null;
   /** Room for a snapshot, by home. @type {Map<import("./wasm.js").Instance, number>} */
   #snapshotAt = new Map();
 
@@ -81,10 +83,12 @@ export class Nic {
     const card = await makeCard(options, {
       dma_read: (/** @type {[number, number, number, number, number]} */ ...a) => nic.#read(...a),
       dma_write: (/** @type {[number, number, number, number, number]} */ ...a) => nic.#write(...a),
-      dma_written: (/** @type {number[]} */ ...a) => nic.#linear?.written?.(join(a[1], a[2]), a[3]),
-      irq: (/** @type {number} */ _, /** @type {number} */ level) =>
-        nic?.onInterrupt?.(level !== 0),
-      tx_full: () => Number(nic.#full()),
+      dma_written: (/** @type {number[]} */ ...a) =>
+        nic.#tell(() => nic.#linear?.written?.(join(a[1], a[2]), a[3])),
+      irq: (/** @type {number} */ _, /** @type {number} */ level) => {
+        if (nic) nic.#tell(() => nic.onInterrupt?.(level !== 0));
+      },
+      tx_full: () => Number(nic.#tell(() => nic.#full())),
       now_ms: () => performance.now(),
     });
     nic = new Nic(card);
@@ -118,12 +122,15 @@ export class Nic {
     this.#slot();
     if (this.#made.linear) throw new TypeError("the memory of this Nic is fixed");
     if (isLinear(memory)) {
+      let home = null;
       try {
-        const home = makeHomeIn(this.#made, memory);
-        this.#linear = memory;
-        return this.#moveTo(home.instance, home.at, home);
+        home = makeHomeIn(this.#made, memory);
       } catch (error) {
         if (!("read" in memory)) throw error;
+      }
+      if (home) {
+        this.#linear = memory;
+        return this.#moveTo(home.instance, home.at, home);
       }
     }
     this.#memory = guestMemory(memory);
@@ -138,23 +145,23 @@ export class Nic {
 
   /** @param {number} offset @param {number} size  1, 2 or 4 */
   configRead(offset, size) {
-    return this.#exports.nic_config_read(this.#slot(), offset, size) >>> 0;
+    return this.#done(this.#exports.nic_config_read(this.#slot(), offset, size)) >>> 0;
   }
 
   /** @param {number} offset @param {number} size @param {number} value */
   configWrite(offset, size, value) {
-    this.#exports.nic_config_write(this.#slot(), offset, size, value);
+    this.#done(this.#exports.nic_config_write(this.#slot(), offset, size, value));
   }
 
   /** No DMA happens here. @param {number} bar @param {number} offset @param {number} size */
   barRead(bar, offset, size) {
-    return this.#exports.nic_bar_read(this.#slot(), bar, offset, size) >>> 0;
+    return this.#done(this.#exports.nic_bar_read(this.#slot(), bar, offset, size)) >>> 0;
   }
 
   /** No DMA happens here: poll() afterwards, soon.
    *  @param {number} bar @param {number} offset @param {number} size @param {number} value */
   barWrite(bar, offset, size, value) {
-    this.#exports.nic_bar_write(this.#slot(), bar, offset, size, value);
+    this.#done(this.#exports.nic_bar_write(this.#slot(), bar, offset, size, value));
   }
 
   /**
@@ -172,7 +179,7 @@ export class Nic {
     this.#moved?.mirror.deliver();
     if (this.#drainWanted) this.#drain();
     if ((result & (ABI_POLL_SENT | ABI_POLL_TOOK)) !== 0) this.#port?.moved();
-    return (result & ABI_POLL_MORE) !== 0;
+    return (this.#done(result) & ABI_POLL_MORE) !== 0;
   }
 
   get workPending() {
@@ -221,7 +228,7 @@ export class Nic {
 
   /** @param {boolean} up */
   setLink(up) {
-    this.#exports.nic_set_link(this.#slot(), up ? 1 : 0);
+    this.#done(this.#exports.nic_set_link(this.#slot(), up ? 1 : 0));
   }
 
   /** @returns {Record<string, number>}  all counters, never reset */
@@ -251,13 +258,13 @@ export class Nic {
     const card = this.#slot();
     const at = this.#snapshotRoom(state.length);
     this.#instance.bytes(at, state.length).set(state);
-    if (this.#exports.nic_load(card, at, state.length) !== 0)
+    if (this.#done(this.#exports.nic_load(card, at, state.length)) !== 0)
       throw new Error("this is not a saved state of this card");
   }
 
   /** Power-on reset. Frames in the rings stay. */
   reset() {
-    this.#exports.nic_reset(this.#slot());
+    this.#done(this.#exports.nic_reset(this.#slot()));
   }
 
   /** Ends the card. A tunnel of it must be closed by its owner. */
@@ -286,6 +293,27 @@ export class Nic {
   #slot() {
     if (this.#card === 0) throw new Error("this Nic is closed");
     return this.#card;
+  }
+
+  /**
+   * Calls a callback of the host. What it throws must not unwind through C, which would leave the
+   * card in the middle of a call for good: it is kept for the end of the export that led there.
+   * @template T @param {() => T} callback
+   */
+  #tell(callback) {
+    try {
+      return callback();
+    } catch (error) {
+      this.#failure ??= { error };
+    }
+  }
+
+  /** The end of an export: throws what a callback threw. @param {any} result */
+  #done(result) {
+    const failure = this.#failure;
+    if (failure === null) return result;
+    this.#failure = null;
+    throw failure.error;
   }
 
   /** Room that is kept for the next snapshot. @param {number} bytes */
@@ -342,8 +370,13 @@ export class Nic {
     const memory = this.#memory;
     const instance = this.#instance;
     const gpa = join(low, high);
-    if (bytes <= SHORT_BYTES && memory.readShort?.(gpa, instance.heap(), at, bytes)) return 1;
-    return Number(memory.read(gpa, instance.bytes(at, bytes)));
+    try {
+      if (bytes <= SHORT_BYTES && memory.readShort?.(gpa, instance.heap(), at, bytes)) return 1;
+      return Number(memory.read(gpa, instance.bytes(at, bytes)));
+    } catch (error) {
+      this.#failure ??= { error };
+      return Number(noMemory.read(gpa, instance.bytes(at, bytes)));
+    }
   }
 
   /** @param {number} _ @param {number} low @param {number} high @param {number} at @param {number} bytes */
@@ -351,7 +384,12 @@ export class Nic {
     const memory = this.#memory;
     const instance = this.#instance;
     const gpa = join(low, high);
-    if (bytes <= SHORT_BYTES && memory.writeShort?.(gpa, instance.heap(), at, bytes)) return 1;
-    return Number(memory.write(gpa, instance.bytes(at, bytes)));
+    try {
+      if (bytes <= SHORT_BYTES && memory.writeShort?.(gpa, instance.heap(), at, bytes)) return 1;
+      return Number(memory.write(gpa, instance.bytes(at, bytes)));
+    } catch (error) {
+      this.#failure ??= { error };
+      return 0;
+    }
   }
 }
