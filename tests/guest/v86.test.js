@@ -63,6 +63,7 @@ class FakeNic {
     return Uint8Array.of(1, 2, 3);
   }
   restoreState(bytes) {
+    if (this.refuses) throw new Error("this is not a saved state of this card");
     this.restored = [...bytes];
   }
 }
@@ -351,6 +352,56 @@ describe("a card attached to v86", () => {
     assert.deepEqual(nic.restored, [1, 2, 3]);
     assert.equal(cpu.mmap_read32(PLACE | 0), 0x11223344);
     assert.equal(cpu.mmap_read32((PLACE - 4 * BAR_BYTES) | 0), UNMAPPED);
+  });
+
+  describe("and a saved machine that knows nothing of it", () => {
+    const restore = (state) => {
+      nic.restored = null;
+      nic.resets = 0;
+      cpu.devices.virtio_net.set_state(state);
+    };
+    it("is reset where the machine was saved without a card", () => {
+      restore(undefined);
+      assert.deepEqual([nic.resets, nic.restored], [1, null]);
+    });
+    it("is reset where it was saved with another slot's card only", () => {
+      restore([[], [[4 << 3, Uint8Array.of(9)]]]);
+      assert.deepEqual([nic.resets, nic.restored], [1, null]);
+    });
+    it("is reset where it was saved with v86's own virtio card, whatever that has", () => {
+      for (const state of [
+        [[[0, 1], "virtio"], 1, Uint8Array.of(0, 0x22, 0x15, 1, 2, 3)],
+        [[[1]], 7],
+        [null, [[3 << 3, Uint8Array.of(1)]]],
+        [[[11]], [5]],
+        [],
+        "no",
+      ]) {
+        restore(state);
+        assert.deepEqual([nic.resets, nic.restored], [1, null], JSON.stringify(state));
+      }
+    });
+    it("is reset and says so when it refuses its state; v86 goes on with the restore", async () => {
+      const warnings = [];
+      const { warn } = console;
+      console.warn = (text) => warnings.push(text);
+      try {
+        cpu.mem8[0x5000] = 77;
+        const state = await emulator.save_state();
+        cpu.mem8[0x5000] = 0;
+        nic.refuses = true;
+        nic.resets = 0;
+        await emulator.restore_state(state);
+        assert.equal(cpu.mem8[0x5000], 77);
+        assert.equal(nic.resets, 1);
+        assert.deepEqual(warnings, [
+          "attachNic: the card in slot 3 is reset: this is not a saved state of this card",
+        ]);
+      } finally {
+        console.warn = warn;
+        nic.refuses = false;
+      }
+    });
   });
 
   it("is reset when the machine is", () => {

@@ -7,6 +7,7 @@
  * instance; v86 itself is not patched.
  */
 import { BarWindows } from "./v86-bars.js";
+import { reason } from "./wasm.js";
 
 const TESTED = "0.5.43 to 0.5.462";
 
@@ -380,11 +381,24 @@ class SavedState {
     return [raisers, [...slots].map(([pciId, slot]) => [pciId, slot.saveState()])];
   }
 
+  /** In the middle of v86's own restore: throws nothing. */
   set_state(state) {
-    if (!Array.isArray(state)) return; // saved without our cards
-    const [raisers, cards] = state;
+    // Saved without our cards it is nothing, or that of v86's own card.
+    const isOurs = state?.length === 2 && [...state].every((part) => part?.every?.(Array.isArray));
+    const [raisers, cards] = isOurs ? state : [[], []];
+    const saved = new Map(cards);
     this.#machine.raisers = raisers;
-    for (const [pciId, bytes] of cards) this.#machine.slots.get(pciId)?.restoreState(bytes);
+    for (const [pciId, slot] of this.#machine.slots) {
+      try {
+        if (saved.has(pciId)) {
+          slot.restoreState(saved.get(pciId));
+          continue;
+        }
+      } catch (error) {
+        console.warn(`attachNic: the card in slot ${pciId >> 3} is reset: ${reason(error)}`);
+      }
+      slot.reset(); // what its driver told it belongs to another guest's memory
+    }
   }
 
   reset() {
