@@ -2,6 +2,8 @@
 // guest memory, both memory kinds. Numbers: spec/e1000.md.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 
 import { createNic } from "../../wasm-glue/src/index.js";
 import { tunnelPort } from "../../wasm-glue/src/nic.js";
@@ -286,6 +288,29 @@ async function movedCard(change = {}) {
   const { rings } = nic[tunnelPort];
   return { nic, driver, rx: new Ring(rings.memory, rings.rxAt, rings.capacity) };
 }
+
+test("the memory of an emulator that the card has left can be freed", async () => {
+  setFlagsFromString("--expose-gc");
+  const gc = runInNewContext("gc");
+  const nic = await createNic({ ringBytes: 16384 });
+  const visit = () => {
+    const wasmMemory = new WebAssembly.Memory({ initial: 64, maximum: 1024 });
+    nic.setMemory({ wasmMemory, guestBase: 0x20000, guestSize: RAM_BYTES });
+    nic.restoreState(nic.saveState());
+    return new WeakRef(wasmMemory);
+  };
+  const left = [visit(), visit()];
+  nic.setMemory(new Uint8Array(RAM_BYTES));
+  for (let i = 0; i < 20 && left.some((ref) => ref.deref()); i++) {
+    await new Promise((resolve) => setTimeout(resolve, 5)); // a WeakRef holds until the turn ends
+    gc();
+  }
+  assert.deepEqual(
+    left.map((ref) => ref.deref()),
+    [undefined, undefined],
+  );
+  nic.close();
+});
 
 test("net-rings.md §5: a card that moved forgets the frames that NET_RX's owner drained", async () => {
   const { nic, driver, rx } = await movedCard();

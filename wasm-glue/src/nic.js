@@ -60,8 +60,8 @@ export class Nic {
   #drainWanted = false;
   /** The first error of a callback, until #done(). @type {{ error: unknown } | null} */ #failure =
     null;
-  /** Room for a snapshot, by home. @type {Map<import("./wasm.js").Instance, number>} */
-  #snapshotAt = new Map();
+  /** Room for a snapshot, by home. @type {WeakMap<import("./wasm.js").Instance, number>} */
+  #snapshotAt = new WeakMap();
 
   /** Use createNic(). @param {import("./card.js").Card} made */
   constructor(made) {
