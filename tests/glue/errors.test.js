@@ -82,6 +82,33 @@ test("a wrong linear memory", async () => {
     await assert.rejects(createNic({ memory: { ...given, ...change } }), { message });
 });
 
+test("host-api.md §2.4, 1: a regionBase where the card cannot be, and guest memory stays as it is", async () => {
+  const wasmMemory = new WebAssembly.Memory({ initial: 128, maximum: 128 });
+  const [guestBase, guestSize, end] = [0x300000, 0x100000, 128 * 65536];
+  new Uint8Array(wasmMemory.buffer).fill(0xa5);
+  const nic = await createNic({ ringBytes: 65536 });
+  const overlap = /^regionBase \d+ puts the card into guest memory$/;
+  const outside = /^there is no room of \d+ bytes for the card at regionBase -?\d+$/;
+  for (const [regionBase, message] of [
+    [guestBase, overlap],
+    [guestBase + 0x80000, overlap],
+    [guestBase - 16, overlap],
+    [guestBase + guestSize - 16, overlap],
+    [end - 16, outside],
+    [end, outside],
+    [2 ** 40, outside],
+    [0, outside],
+    [-16, outside],
+  ]) {
+    const memory = { wasmMemory, guestBase, guestSize, regionBase };
+    const error = { name: "RangeError", message };
+    await assert.rejects(createNic({ ringBytes: 65536, memory }), error, String(regionBase));
+    assert.throws(() => nic.setMemory(memory), error, String(regionBase));
+  }
+  assert.ok(new Uint8Array(wasmMemory.buffer).every((byte) => byte === 0xa5));
+  nic.close();
+});
+
 /** Callbacks over `ram`, of which one fails while `broken` names it. */
 function breakable(ram) {
   const host = { broken: "", errors: 0 };

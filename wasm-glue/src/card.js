@@ -98,11 +98,20 @@ function checkLinear({ wasmMemory, guestBase, guestSize }) {
  * The region of the emulator's memory where the card lives.
  * @param {number} bytes  at least @param {import("./memory.js").LinearMemory} linear
  */
-function region(bytes, { wasmMemory, regionBase, regionBytes = bytes, allocate }) {
+function region(bytes, linear) {
+  const { wasmMemory, guestBase, guestSize, regionBase, regionBytes = bytes, allocate } = linear;
   const pages = Math.ceil((bytes + ALIGNMENT_BYTES) / PAGE_BYTES);
   if (regionBase !== undefined) {
     if (regionBase % 16 !== 0) throw new RangeError("regionBase must be a multiple of 16");
     if (regionBytes < bytes) throw new RangeError(`regionBytes must be at least ${bytes}`);
+    const end = regionBase + bytes;
+    // Address 0 is nobody's: it would look like NULL.
+    if (!(regionBase >= 16) || end > wasmMemory.buffer.byteLength)
+      throw new RangeError(
+        `there is no room of ${bytes} bytes for the card at regionBase ${regionBase}`,
+      );
+    if (regionBase < guestBase + guestSize && end > guestBase)
+      throw new RangeError(`regionBase ${regionBase} puts the card into guest memory`);
     return { base: regionBase, bytes };
   }
   if (!allocate) return { base: wasmMemory.grow(pages) * PAGE_BYTES, bytes: pages * PAGE_BYTES };
