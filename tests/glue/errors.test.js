@@ -70,6 +70,16 @@ test("a wrong memory", async () => {
   nic.close();
 });
 
+test("restoreState() of nothing", async () => {
+  const nic = await createNic();
+  for (const state of [undefined, null, 5])
+    assert.throws(() => nic.restoreState(state), {
+      name: "TypeError",
+      message: "restoreState() takes the bytes that saveState() returned",
+    });
+  nic.close();
+});
+
 test("a wrong linear memory", async () => {
   const wasmMemory = new WebAssembly.Memory({ initial: 2 });
   const given = { wasmMemory, guestBase: 65536, guestSize: 65536 };

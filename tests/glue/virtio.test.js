@@ -243,6 +243,51 @@ test("a state of a card with other options is refused, or means what it says", a
   assert.deepEqual(smaller.saveState(), before);
 });
 
+for (const form of ["a Uint8Array", "a function", "the emulator's own memory"])
+  test(`host-api.md §2.3: with ${form} a read wholly in the PCI hole gives FFh, others fail`, async () => {
+    const HOLE = 0xb0000000;
+    const wasmMemory = new WebAssembly.Memory({ initial: 128, maximum: 256 });
+    const guestBase = 0x20000;
+    const ram = () => new Uint8Array(wasmMemory.buffer, guestBase, RAM_BYTES);
+    const memory = {
+      "a Uint8Array": ram(),
+      "a function": ram,
+      "the emulator's own memory": { wasmMemory, guestBase, guestSize: RAM_BYTES },
+    }[form];
+    const nic = await make({ memory, ringBytes: 65536 });
+    const driver = VirtioDriver.of(nic, ram());
+    driver.start();
+    for (const [gpa, bytes, arrives] of [
+      [HOLE, 60, true],
+      [0xffffffff - 1513, 1514, true],
+      [HOLE - 30, 60, false],
+      [0x100000000 - 30, 60, false],
+      [RAM_BYTES, 60, false],
+      [RAM_BYTES - 30, 60, false],
+    ]) {
+      const slot = driver.avail[1] % driver.size;
+      const table = driver.queueAt(1) + 16 * slot;
+      driver.send(numberedFrame(1));
+      driver.view.setUint32(table + 8, 12, true); // the header where it was,
+      driver.view.setUint16(table + 12, 1, true);
+      driver.view.setUint16(table + 14, 100, true);
+      const rest = driver.queueAt(1) + 16 * 100;
+      driver.view.setBigUint64(rest, BigInt(gpa), true); // the frame elsewhere
+      driver.view.setUint32(rest + 8, bytes, true);
+      driver.view.setUint32(rest + 12, 0, true);
+      nic.poll();
+      const frame = arrives ? new Uint8Array(bytes).fill(0xff) : null;
+      assert.deepEqual(nic.takeFrame(), frame, gpa.toString(16));
+    }
+    // Writes: ignored in the hole, elsewhere an error (virtio-net.md §4.2).
+    driver.post(1);
+    driver.view.setUint32(driver.queueAt(0), HOLE, true);
+    nic.receive(numberedFrame(2));
+    nic.poll();
+    assert.deepEqual(driver.used(0), [[0, 72]]);
+    nic.close();
+  });
+
 test("reset() forgets what the driver programmed", async () => {
   const { nic, driver } = await machine();
   driver.start();

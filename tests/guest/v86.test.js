@@ -1,7 +1,7 @@
 // attachNic in a real v86 that runs no guest: the test is the guest, at ports and memory.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
-import { after, before, beforeEach, describe, it } from "node:test";
+import { after, afterEach, before, beforeEach, describe, it } from "node:test";
 import { attachNic } from "aero-nic/v86";
 import { V86 } from "v86";
 
@@ -25,7 +25,9 @@ class FakeNic {
   resets = 0;
   onPoll = () => false;
 
-  constructor() {
+  /** @param {number} [barBytes] */
+  constructor(barBytes = BAR_BYTES) {
+    this.pci.bars[0].bytes = barBytes;
     this.config.setUint32(0, 0x100e8086, true);
     this.config.setUint32(0x14, 1, true);
     this.config.setUint8(0x3d, 1); // INTA
@@ -37,7 +39,7 @@ class FakeNic {
     return this.config[`getUint${size * 8}`](offset, true);
   }
   configWrite(offset, size, value) {
-    if (offset === 0x10) this.config.setUint32(0x10, value & ~(BAR_BYTES - 1), true);
+    if (offset === 0x10) this.config.setUint32(0x10, value & -this.pci.bars[0].bytes, true);
     else if (offset === 0x14) this.config.setUint32(0x14, (value & ~0x3f) | 1, true);
     else this.config[`setUint${size * 8}`](offset, value, true);
   }
@@ -408,6 +410,96 @@ describe("a card attached to v86", () => {
     nic.resets = 0;
     emulator.v86.cpu.devices.virtio_net.reset();
     assert.equal(nic.resets, 1);
+  });
+
+  describe("among others whose windows lie in the same 128 KiB", () => {
+    const SMALL = 0x4000;
+    const GRANULE = PLACE - 8 * BAR_BYTES;
+    const maps = ["read8", "read32", "write8", "write32"].map((name) => `memory_map_${name}`);
+    const handlers = () => maps.map((name) => cpu[name][GRANULE >>> 17]);
+    let cards;
+    let before;
+
+    beforeEach(() => {
+      before = handlers();
+      cards = [6, 7].map((slot) => {
+        const nic = new FakeNic(SMALL);
+        return { slot, nic, card: attachNic(emulator, nic, { slot }) };
+      });
+    });
+    const put = ({ slot }, base) => {
+      configWrite32(cpu, slot, 0x10, base);
+      configWrite32(cpu, slot, 0x04, base ? 7 : 0);
+    };
+    /** Which cards answer at the n-th window of the granule. */
+    const answers = (n) => {
+      for (const { nic } of cards) nic.accesses.length = 0;
+      const value = cpu.mmap_read32((GRANULE + n * SMALL + 8) | 0);
+      const who = cards.filter(({ nic }) => nic.accesses.length > 0).map(({ slot }) => slot);
+      assert.equal(value, who.length > 0 ? 0x11223344 : UNMAPPED);
+      return who;
+    };
+
+    it("each is found where it is now, in whatever order they come and go", () => {
+      const [first, second] = cards;
+      put(first, GRANULE);
+      put(second, GRANULE + SMALL);
+      assert.deepEqual([answers(0), answers(1), answers(2)], [[6], [7], []]);
+      put(first, GRANULE + 2 * SMALL);
+      assert.deepEqual([answers(0), answers(1), answers(2)], [[], [7], [6]]);
+      put(second, 0);
+      assert.deepEqual([answers(0), answers(1), answers(2)], [[], [], [6]]);
+      put(first, 0);
+      assert.deepEqual(handlers(), before);
+    });
+
+    it("decoding on and off for ever leaves one claim, and at last none", () => {
+      const [first, second] = cards;
+      put(first, GRANULE);
+      for (let i = 0; i < 20000; i++) {
+        put(second, GRANULE + SMALL);
+        put(first, 0);
+        put(first, GRANULE);
+        put(second, 0);
+      }
+      assert.deepEqual([answers(0), answers(1), answers(2)], [[6], [], []]);
+      for (const { card } of cards) card.detach();
+      assert.deepEqual(handlers(), before);
+    });
+
+    it("handlers that somebody puts over the claim later stay", () => {
+      const [first, second] = cards;
+      put(first, GRANULE);
+      const read32 = cpu.memory_map_read32;
+      const ours = read32[GRANULE >>> 17];
+      const theirs = (address) => (address === 5 ? 55 : ours(address));
+      read32[GRANULE >>> 17] = theirs;
+      put(first, 0);
+      assert.equal(read32[GRANULE >>> 17], theirs);
+      assert.deepEqual(answers(0), []);
+      put(second, GRANULE + SMALL);
+      assert.deepEqual([answers(0), answers(1)], [[], [7]]);
+      put(second, 0);
+      assert.equal(read32[GRANULE >>> 17], theirs);
+      maps.forEach((name, index) => {
+        cpu[name][GRANULE >>> 17] = before[index];
+      });
+    });
+
+    afterEach(() => {
+      for (const { card } of cards) card.detach();
+    });
+  });
+
+  it("leaves nothing in a slot when the nic cannot take v86's memory", () => {
+    const closed = new FakeNic();
+    closed.setMemory = () => {
+      throw new Error("this Nic is closed");
+    };
+    assert.throws(() => attachNic(emulator, closed, { slot: 9 }), /this Nic is closed/);
+    assert.equal(configRead(cpu, 9, 0, 4), -1);
+    assert.equal(cpu.devices.pci.devices[9 << 3], undefined);
+    attachNic(emulator, new FakeNic(), { slot: 9 }).detach();
   });
 
   it("refuses a slot that is taken", () => {

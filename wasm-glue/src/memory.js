@@ -2,6 +2,7 @@
 
 const HOLE_FIRST = 0xb0000000; // PCI windows: reads there give ones, elsewhere outside RAM zeros
 const HOLE_END = 0x100000000;
+const HOLE_READ_MAX = 65536;
 
 /**
  * @typedef {object} MemoryCallbacks  `bytes` is valid during the call only
@@ -42,8 +43,15 @@ function fillOutside(gpa, bytes) {
   return false;
 }
 
-/** @param {() => Uint8Array} view @returns {MemoryCallbacks & ShortAccess} */
-function overView(view) {
+/**
+ * @param {() => Uint8Array} view
+ * @param {boolean} wholeHole  host-api.md §2.3, virtio's column: what lies wholly in the hole is no
+ *   error, but reads ones and is written nowhere
+ * @returns {MemoryCallbacks & ShortAccess}
+ */
+function overView(view, wholeHole) {
+  const inHole = (/** @type {number} */ gpa, /** @type {number} */ bytes) =>
+    wholeHole && gpa >= HOLE_FIRST && gpa + bytes <= HOLE_END;
   return {
     readShort(gpa, heap, at, bytes) {
       const ram = view();
@@ -65,13 +73,14 @@ function overView(view) {
       }
       const inside = Math.max(0, ram.length - gpa);
       bytes.set(ram.subarray(gpa, gpa + inside));
-      return fillOutside(gpa + inside, bytes.subarray(inside));
+      fillOutside(gpa + inside, bytes.subarray(inside));
+      return inHole(gpa, bytes.length) && bytes.length <= HOLE_READ_MAX;
     },
     write(gpa, bytes) {
       const ram = view();
       const inside = Math.min(bytes.length, Math.max(0, ram.length - gpa));
       ram.set(inside === bytes.length ? bytes : bytes.subarray(0, inside), inside > 0 ? gpa : 0);
-      return inside === bytes.length;
+      return inside === bytes.length || inHole(gpa, bytes.length);
     },
   };
 }
@@ -89,15 +98,17 @@ export const noMemory = { read: fillOutside, write: () => false };
 
 /**
  * @param {unknown} memory
+ * @param {string} model  of the card that will use it
  * @returns {MemoryCallbacks & Partial<ShortAccess>}
  */
-export function guestMemory(memory) {
-  if (memory instanceof Uint8Array) return overView(() => memory);
+export function guestMemory(memory, model) {
+  const wholeHole = model === "virtio-net";
+  if (memory instanceof Uint8Array) return overView(() => memory, wholeHole);
   if (typeof memory === "function") {
     const view = /** @type {() => Uint8Array} */ (memory);
     if (!(view() instanceof Uint8Array))
       throw new TypeError("the memory function of a Nic must return a Uint8Array");
-    return overView(view);
+    return overView(view, wholeHole);
   }
   const callbacks = /** @type {MemoryCallbacks | null} */ (memory);
   if (typeof callbacks?.read === "function" && typeof callbacks.write === "function")

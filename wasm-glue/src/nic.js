@@ -77,7 +77,8 @@ export class Nic {
    */
   static async create(options) {
     const linear = isLinear(options.memory) ? options.memory : null;
-    const memory = linear || !options.memory ? noMemory : guestMemory(options.memory);
+    const memory =
+      linear || !options.memory ? noMemory : guestMemory(options.memory, options.model ?? "");
     /** @type {Nic} */
     let nic; // the model may call irq() while it is opened
     const card = await makeCard(options, {
@@ -133,7 +134,7 @@ export class Nic {
         return this.#moveTo(home.instance, home.at, home);
       }
     }
-    this.#memory = guestMemory(memory);
+    this.#memory = guestMemory(memory, this.model);
     this.#linear = null;
     if (this.#moved) this.#moveTo(this.#made.instance, this.#made.at, null);
   }
@@ -256,6 +257,8 @@ export class Nic {
    */
   restoreState(state) {
     const card = this.#slot();
+    if (typeof state?.length !== "number")
+      throw new TypeError("restoreState() takes the bytes that saveState() returned");
     const at = this.#snapshotRoom(state.length);
     this.#instance.bytes(at, state.length).set(state);
     if (this.#done(this.#exports.nic_load(card, at, state.length)) !== 0)

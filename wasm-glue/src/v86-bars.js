@@ -52,10 +52,52 @@ export class BarWindows {
   }
 }
 
+/**
+ * v86's handlers of one granule while windows of cards lie in it: one claim, however many there are
+ * and however often they move. What is in none of them goes to the handlers from before.
+ */
+export class Granule {
+  #maps;
+  #number;
+  #before;
+  #ours;
+
+  constructor(cpu, number, bars) {
+    this.bars = bars; // those with a window here
+    this.#number = number;
+    this.#maps = ["read8", "read32", "write8", "write32"].map((name) => cpu[`memory_map_${name}`]);
+    this.#before = this.#maps.map((map) => map[number]);
+    this.#ours = this.#before.map((before, index) => (address, value) => {
+      for (const bar of bars) {
+        const offset = (address - bar.base) >>> 0;
+        const size = index & 1 ? 4 : 1;
+        if (offset < bar.bytes)
+          return index < 2 ? bar.read(offset, size) : bar.write(offset, size, value);
+      }
+      return before(address, value);
+    });
+    this.#set(this.#ours);
+  }
+
+  /** Nobody has put handlers of his own over ours. */
+  get isOnTop() {
+    return this.#maps.every((map, index) => map[this.#number] === this.#ours[index]);
+  }
+
+  undo() {
+    this.#set(this.#before);
+  }
+
+  #set(handlers) {
+    this.#maps.forEach((map, index) => {
+      map[this.#number] = handlers[index];
+    });
+  }
+}
+
 class MemoryBar {
   enable = COMMAND_MEMORY;
-  #base = 0; // 0: closed
-  #undo = [];
+  base = 0; // 0: closed
 
   constructor(machine, nic, index, bytes, afterWrite) {
     this.machine = machine;
@@ -67,37 +109,31 @@ class MemoryBar {
   }
 
   moveTo(base) {
-    if (base === this.#base) return;
-    while (this.#undo.length > 0) this.#undo.pop()();
-    this.#base = base;
-    if (base === 0) return;
-    const last = (base + this.bytes - 1) >>> GRANULE_SHIFT;
-    for (let granule = base >>> GRANULE_SHIFT; granule <= last; granule++) this.#claim(granule);
+    if (base === this.base) return;
+    const { cpu, granules } = this.machine;
+    this.#each((number) => {
+      const granule = granules.get(number);
+      granule.bars.splice(granule.bars.indexOf(this), 1);
+      // Where somebody has built on the claim it stays, and lets everything through.
+      if (granule.bars.length === 0 && granule.isOnTop && granules.delete(number)) granule.undo();
+    });
+    this.base = base;
+    this.#each((number) => {
+      let granule = granules.get(number);
+      if (!granule?.isOnTop) granule = new Granule(cpu, number, granule?.bars ?? []);
+      granules.set(number, granule);
+      granule.bars.push(this);
+    });
   }
 
-  /** A granule may hold windows of other devices, too: what is not ours goes to its handlers. */
-  #claim(granule) {
-    const base = this.#base;
-    const bytes = this.bytes;
-    const { cpu } = this.machine;
-    const claim = (map, handler) => {
-      const before = map[granule];
-      map[granule] = (address, value) => {
-        const offset = (address - base) >>> 0;
-        return offset < bytes ? handler(offset, value) : before(address, value);
-      };
-      const ours = map[granule];
-      this.#undo.push(() => {
-        if (map[granule] === ours) map[granule] = before;
-      });
-    };
-    claim(cpu.memory_map_read8, (offset) => this.#read(offset, 1));
-    claim(cpu.memory_map_read32, (offset) => this.#read(offset, 4));
-    claim(cpu.memory_map_write8, (offset, value) => this.#write(offset, 1, value));
-    claim(cpu.memory_map_write32, (offset, value) => this.#write(offset, 4, value));
+  /** Calls `act` for each granule that the window touches. */
+  #each(act) {
+    if (this.base === 0) return;
+    const last = (this.base + this.bytes - 1) >>> GRANULE_SHIFT;
+    for (let number = this.base >>> GRANULE_SHIFT; number <= last; number++) act(number);
   }
 
-  #read(offset, size) {
+  read(offset, size) {
     const { machine } = this;
     machine.inMmio = true;
     try {
@@ -107,7 +143,7 @@ class MemoryBar {
     }
   }
 
-  #write(offset, size, value) {
+  write(offset, size, value) {
     const { machine } = this;
     machine.inMmio = true;
     try {
@@ -119,9 +155,9 @@ class MemoryBar {
   }
 
   write16(address, value) {
-    const offset = (address - this.#base) >>> 0;
-    if (this.#base === 0 || offset >= this.bytes) return false;
-    this.#write(offset, 2, value);
+    const offset = (address - this.base) >>> 0;
+    if (this.base === 0 || offset >= this.bytes) return false;
+    this.write(offset, 2, value);
     return true;
   }
 }

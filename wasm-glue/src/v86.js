@@ -6,6 +6,7 @@
  * (moving memory BARs, wired-OR interrupt lines, 16-bit register writes) is done here, on the
  * instance; v86 itself is not patched.
  */
+/** @typedef {import("./v86-bars.js").Granule} Granule */
 import { BarWindows } from "./v86-bars.js";
 import { reason } from "./wasm.js";
 
@@ -125,6 +126,8 @@ const machines = new WeakMap();
 class Machine {
   /** @type {Map<number, Slot>} by v86's pci_id */
   slots = new Map();
+  /** Parts of memory with windows of cards in them, by number. @type {Map<number, Granule>} */
+  granules = new Map();
   /** True while a memory-mapped register is being accessed. */
   inMmio = false;
   #cpu;
@@ -200,9 +203,14 @@ class Machine {
       pci_space: space,
       pci_bars: [], // ours: v86 would refuse to move them
     });
-    const slot = new Slot(this, nic, pciId, pciSpace, zeroCopy ? this.linear() : {});
-    this.slots.set(pciId, slot);
-    return slot;
+    try {
+      const slot = new Slot(this, nic, pciId, pciSpace, zeroCopy ? this.linear() : {});
+      this.slots.set(pciId, slot);
+      return slot;
+    } catch (error) {
+      this.unplug(pciId); // or the guest would find a device without a card
+      throw error;
+    }
   }
 
   unplug(pciId) {
