@@ -77,7 +77,7 @@ export function virtioWrite(card, bar, offset, size, value) {
  * @property {"contract" | "standard"} [profile]  default "contract"
  * @property {"default" | "10" | "12" | "auto" | 10 | 12} [headerMode]
  * @property {number} [queueSize]
- * @property {number} [mtu]
+ * @property {number} [mtu]  at most 2030: the rings carry frames of up to 2048 bytes
  */
 
 /** One card, from its making to free(). */

@@ -23,7 +23,8 @@ const SHORT_BYTES = 32; // a DMA access that a loop does faster than a view and 
  * @property {boolean} [isolated]  a shared memory, so that the tunnel can have a worker; left
  *   out: when the environment allows it
  * @property {number} [ringBytes]  room of each of the two frame rings
- * @property {number} [mtu]  of the network; a virtio card tells its guest. Default 1500
+ * @property {number} [mtu]  of the network, default 1500; a virtio card of the standard profile tells
+ *   its guest. Rings without super-frames carry no more than 2030
  * @property {"standard" | "contract"} [profile]  virtio-net only, as all below: what it offers
  * @property {"modern" | "transitional" | "legacy"} [transport]
  * @property {"default" | "10" | "12" | "auto" | 10 | 12} [headerMode]  bytes of the packet header
