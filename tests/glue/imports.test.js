@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { modules } from "../support/package-size.js";
 
-const HOST = ["dma_read", "dma_write", "dma_written", "irq", "now_ms", "tx_full"];
+const HOST = ["dma_read", "dma_write", "dma_written", "irq", "message", "now_ms", "tx_full"];
 const POSITION = [
   "__indirect_function_table",
   "__memory_base",

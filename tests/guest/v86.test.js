@@ -102,6 +102,13 @@ describe("attachNic refuses", () => {
   it("a slot that PCI does not have", () => {
     assert.throws(() => attachNic({ add_listener() {} }, new FakeNic(), { slot: 32 }), RangeError);
   });
+  it("a nic made for messages, which v86 does not deliver", () => {
+    const nic = Object.assign(new FakeNic(), { onMessage() {} });
+    assert.throws(() => attachNic({ add_listener() {} }, nic), {
+      name: "TypeError",
+      message: "attachNic: v86 delivers no messages: make the nic without onMessage",
+    });
+  });
   it("a v86 whose inside has changed, naming what is missing and the versions it knows", () => {
     const changed = { add_listener() {}, v86: { cpu: { devices: { pci: {} } } } };
     assert.throws(

@@ -53,6 +53,7 @@ enum abi_host {
     ABI_HOST_CALLBACKS,
     ABI_HOST_LINEAR,
     ABI_HOST_LINEAR_WRITTEN, /* the same, and env_dma_written() is called */
+    ABI_HOST_MESSAGES = 4,   /* a bit beside one of these: env_message() delivers MSI-X */
 };
 
 struct abi_constant {

@@ -136,7 +136,7 @@ int32_t nic_open(struct card *card, uint32_t model, const uint8_t *mac, const in
     const int32_t result = attach(card, rings, rings_bytes, super != 0);
     if (result < 0)
         return result;
-    const struct nic_host world = host_js(card, (enum abi_host)host);
+    const struct nic_host world = host_js(card, host);
     uint8_t *state = (uint8_t *)card + sizeof *card;
 
     state += -(uintptr_t)state & 15;

@@ -63,6 +63,8 @@ struct card_model {
     bool (*irq_level)(void *nic);
     uint64_t (*next_event_ns)(void *nic);
     const void *(*stats)(void *nic);
+    /* Optional: what the guest programmed for an MSI-X vector; false: not enabled. */
+    bool (*message)(void *nic, uint32_t vector, uint64_t *address, uint32_t *data);
     /* Optional: keeps a copy for a later poll in the card's own queue. 0 or an abi_error. */
     int (*queue)(void *nic, const uint8_t *frame, uint32_t bytes);
     /* Returns what it needs. */

@@ -146,6 +146,11 @@ static bool irq_level(void *nic)
     return virtio_net_irq_level(nic);
 }
 
+static bool message(void *nic, uint32_t vector, uint64_t *address, uint32_t *data)
+{
+    return virtio_net_msix_message(nic, vector, address, data);
+}
+
 static uint64_t next_event_ns(void *nic)
 {
     (void)nic; /* it has no timers */
@@ -197,6 +202,7 @@ const struct card_model card_virtio_net = {
     .irq_level = irq_level,
     .next_event_ns = next_event_ns,
     .stats = stats,
+    .message = message,
     .queue = queue,
     .save = save,
     .load = load,

@@ -40,8 +40,8 @@ int32_t nic_option_max(uint32_t model, uint32_t option);
 /**
  * Powers a card on in `memory`, nic_card_bytes(model) bytes of zeros, with NET_TX and NET_RX of
  * the AIPC buffer `rings`. `options` has one word for each option of the model: the position of
- * the choice, the number, or ABI_OPTION_UNSET. `super` other than 0: the rings are for
- * super-frames (backend.h, Records). Returns 0, a ring_error or an abi_error.
+ * the choice, the number, or ABI_OPTION_UNSET. `host` is of enum abi_host. `super` other than 0:
+ * the rings are for super-frames (backend.h, Records). Returns 0, a ring_error or an abi_error.
  */
 ABI_EXPORT(nic_open)
 int32_t nic_open(struct card *card, uint32_t model, const uint8_t *mac, const int32_t *options,

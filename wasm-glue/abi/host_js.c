@@ -53,6 +53,16 @@ static void irq(void *context, bool level)
     env_irq(context, level);
 }
 
+static void message(void *context, uint32_t vector)
+{
+    struct card *card = context;
+    uint64_t address;
+    uint32_t data;
+
+    if (card->model->message(card->nic, vector, &address, &data))
+        env_message(card, (uint32_t)address, (uint32_t)(address >> 32), data);
+}
+
 static uint8_t *frame_begin(void *context, uint32_t bytes)
 {
     struct card *card = context;
@@ -80,19 +90,22 @@ static uint64_t now_ns(void *context)
     return (uint64_t)(env_now_ms() * NS_PER_MS);
 }
 
-struct nic_host host_js(struct card *card, enum abi_host kind)
+struct nic_host host_js(struct card *card, uint32_t kind)
 {
+    const bool messages = (kind & ABI_HOST_MESSAGES) != 0 && card->model->message != NULL;
     struct nic_host host = {
         .context = card,
         .dma_read = read_js,
         .dma_write = write_js,
         .irq = irq,
+        .message = messages ? message : NULL,
         .frame_begin = frame_begin,
         .frame_end = frame_end,
         .super_begin = card->backend.super ? super_begin : NULL,
         .now_ns = now_ns,
     };
 
+    kind &= ~(uint32_t)ABI_HOST_MESSAGES;
     if (kind != ABI_HOST_CALLBACKS) {
         host.dma_read = read_linear;
         host.dma_write = write_linear;

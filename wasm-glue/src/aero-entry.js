@@ -60,6 +60,7 @@ export const linearHost = {
   dma_write: () => 0,
   dma_written: () => {},
   irq: () => {},
+  message: () => {},
   tx_full: () => 0,
   now_ms: () => performance.now(),
 };

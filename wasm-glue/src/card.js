@@ -50,6 +50,7 @@ const ALIGNMENT_BYTES = 64;
  * @property {number[]} options  a word for each of the model's options
  * @property {number} ringBytes
  * @property {boolean} superFrames
+ * @property {boolean} messages  its host delivers MSI-X
  */
 
 /** @param {ArrayLike<number>} bytes */
@@ -223,7 +224,8 @@ function openCard(instance, { linear, ...what }, beforeOpen) {
   };
   beforeOpen?.(home);
   const direct = linear?.written ? c.ABI_HOST_LINEAR_WRITTEN : c.ABI_HOST_LINEAR;
-  const host = linear ? direct : c.ABI_HOST_CALLBACKS;
+  const access = linear ? direct : c.ABI_HOST_CALLBACKS;
+  const host = access | (what.messages ? c.ABI_HOST_MESSAGES : 0);
   const ram = [linear?.guestBase ?? 0, linear?.guestSize ?? 0];
   const rings = [ringsAt, ringsBytes];
   check(
@@ -247,6 +249,9 @@ export async function makeCard(options, env) {
   const name = options.model ?? "e1000";
   if (!MODELS.includes(name))
     throw new TypeError(`unknown model ${String(name)}: give one of ${MODELS.join(", ")}`);
+  const messages = Boolean(options.onMessage);
+  if (messages && name !== "virtio-net")
+    throw new TypeError("onMessage is for virtio-net: an e1000 has no MSI-X");
   const shared = wantsShared(options);
   const module = await loadModule(shared ? "shared" : "plain", options);
   /** @type {Card["modules"]} */
@@ -263,7 +268,7 @@ export async function makeCard(options, env) {
   const words = optionWords(instance, model, options);
   // A record longer than half a ring may never find a place in it (net-rings.md §3.7).
   const superFrames = ringBytes > 4 * instance.constants.ABI_SUPER_FRAME_BYTES;
-  const what = { model, mac, options: words, ringBytes, superFrames };
+  const what = { model, mac, options: words, ringBytes, superFrames, messages };
   if (instance.exports.rings_bytes(ringBytes, ringBytes) === 0)
     throw new RangeError("ringBytes must be a multiple of 4 above 0");
   if (linear) {

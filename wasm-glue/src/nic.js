@@ -19,6 +19,8 @@ const SHORT_BYTES = 32; // a DMA access that a loop does faster than a view and 
  * @property {string | Uint8Array} [mac]  unicast; default 52:54:00:12:34:56
  * @property {import("./memory.js").GuestMemory} [memory]  may come later: nic.setMemory()
  * @property {(level: boolean) => void} [onInterrupt]  each transition of INTA
+ * @property {(address: number, data: number) => void} [onMessage]  virtio-net: delivers an MSI-X
+ *   message, a 32-bit write to a guest-physical address; left out: the card has INTA only
  * @property {() => void} [onWork]  frames have arrived for the guest: poll soon
  * @property {boolean} [isolated]  a shared memory, so that the tunnel can have a worker; left
  *   out: when the environment allows it
@@ -45,6 +47,9 @@ export const tunnelPort = Symbol("aero-nic tunnel port");
 export class Nic {
   /** Called on each transition of INTA. @type {((level: boolean) => void) | null} */
   onInterrupt = null;
+  /** Called for each MSI-X message of a card made with it.
+   *  @type {((address: number, data: number) => void) | null} */
+  onMessage = null;
   /** Called, from a JS event, when frames have arrived for the guest. @type {(() => void) | null} */
   onWork = null;
 
@@ -90,6 +95,8 @@ export class Nic {
       irq: (/** @type {number} */ _, /** @type {number} */ level) => {
         if (nic) nic.#tell(() => nic.onInterrupt?.(level !== 0));
       },
+      message: (/** @type {number[]} */ ...a) =>
+        nic.#tell(() => nic.onMessage?.(join(a[1], a[2]), a[3] >>> 0)),
       tx_full: () => Number(nic.#tell(() => nic.#full())),
       now_ms: () => performance.now(),
     });
@@ -97,6 +104,7 @@ export class Nic {
     nic.#memory = memory;
     nic.#linear = linear;
     nic.onInterrupt = options.onInterrupt ?? null;
+    nic.onMessage = options.onMessage ?? null;
     nic.onWork = options.onWork ?? null;
     return nic;
   }
@@ -275,8 +283,7 @@ export class Nic {
   close() {
     this.#card = 0;
     this.#memory = noMemory;
-    this.onInterrupt = null;
-    this.onWork = null;
+    this.onInterrupt = this.onMessage = this.onWork = null;
   }
 
   /** For tunnel use, see tunnelPort. */

@@ -77,6 +77,8 @@ export function attachNic(emulator, nic, options = {}) {
   if (typeof emulator?.add_listener !== "function") {
     throw new TypeError("attachNic: the first argument is not a V86 emulator");
   }
+  if (nic.onMessage)
+    throw new TypeError("attachNic: v86 delivers no messages: make the nic without onMessage");
   return new V86Card(emulator, nic, slot, options.zeroCopy ?? true);
 }
 
