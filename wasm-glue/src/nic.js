@@ -91,13 +91,13 @@ export class Nic {
       dma_read: (/** @type {[number, number, number, number, number]} */ ...a) => nic.#read(...a),
       dma_write: (/** @type {[number, number, number, number, number]} */ ...a) => nic.#write(...a),
       dma_written: (/** @type {number[]} */ ...a) =>
-        nic.#tell(() => nic.#linear?.written?.(join(a[1], a[2]), a[3])),
+        nic.#tell(nic.#linear, "written", join(a[1], a[2]), a[3]),
       irq: (/** @type {number} */ _, /** @type {number} */ level) => {
-        if (nic) nic.#tell(() => nic.onInterrupt?.(level !== 0));
+        if (nic) nic.#tell(nic, "onInterrupt", level !== 0);
       },
       message: (/** @type {number[]} */ ...a) =>
-        nic.#tell(() => nic.onMessage?.(join(a[1], a[2]), a[3] >>> 0)),
-      tx_full: () => Number(nic.#tell(() => nic.#full())),
+        nic.#tell(nic, "onMessage", join(a[1], a[2]), a[3] >>> 0),
+      tx_full: () => Number(nic.#full()),
       now_ms: () => performance.now(),
     });
     nic = new Nic(card);
@@ -309,11 +309,11 @@ export class Nic {
   /**
    * Calls a callback of the host. What it throws must not unwind through C, which would leave the
    * card in the middle of a call for good: it is kept for the end of the export that led there.
-   * @template T @param {() => T} callback
+   * @param {any} owner @param {string} name @param {unknown} [a] @param {unknown} [b]
    */
-  #tell(callback) {
+  #tell(owner, name, a, b) {
     try {
-      return callback();
+      return owner?.[name]?.(a, b);
     } catch (error) {
       this.#failure ??= { error };
     }
@@ -352,7 +352,7 @@ export class Nic {
   /** NET_TX is full in the middle of a poll. @returns {boolean}  there is room again */
   #full() {
     this.#moved?.mirror.deliver();
-    const drained = this.#port?.full() ?? false;
+    const drained = this.#tell(this.#port, "full") ?? false;
     return this.#moved?.mirror.reclaim() || drained;
   }
 
