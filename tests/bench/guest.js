@@ -13,14 +13,11 @@ import { BOOT_TIMEOUT_MS, Guest } from "../guest/guest.js";
 import { SITE_NAME, startProxy, World } from "../guest/world.js";
 import { joinPlainly } from "./plain-tunnel.js";
 import { startBenchSite } from "./site.js";
+import { steady } from "./steady.js";
 
 const usage = "usage: node tests/bench/guest.js [--json FILE] [--quick | --mb N] [--only ROW,…]\n";
 const JUMBO_MTU = 9000;
 const QUICK_MB = 16; // a few minutes; instructions per byte are as good already
-const STEADY = 3; // transfers in a row of which none is …
-const FASTER = 1.05; // … that much faster than all before it
-const ROUNDS_MIN = 6;
-const ROUNDS_MAX = 15;
 const TIMEOUT_MS = 300_000;
 const MEMORY_BYTES = 512 << 20; // the file to upload lies in RAM, twice
 
@@ -71,28 +68,6 @@ class Meter {
       framesIn: to.frames - from.frames,
     };
   }
-}
-
-/**
- * The same transfer again and again, until it gets no faster.
- * @param {() => Promise<ReturnType<typeof Meter.result>>} transfer
- */
-async function steady(transfer) {
-  const results = [];
-  let best = 0;
-  let calm = 0; // transfers in a row that were not faster
-  while ((calm < STEADY || results.length < ROUNDS_MIN) && results.length < ROUNDS_MAX) {
-    const result = await transfer();
-    results.push(result);
-    calm = result.mbitPerS > best * FASTER ? 0 : calm + 1;
-    best = Math.max(best, result.mbitPerS);
-  }
-  const bySpeed = results.slice(-STEADY).sort((a, b) => a.mbitPerS - b.mbitPerS);
-  return {
-    ...bySpeed[bySpeed.length >> 1],
-    firstMbitPerS: results[0].mbitPerS,
-    eachMbitPerS: results.map(({ mbitPerS }) => mbitPerS),
-  };
 }
 
 function download(guest, meter, host) {
