@@ -6,24 +6,15 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { WebSocket } from "ws";
+import { CHROMIUM, FLAGS } from "../browser/support.js";
 
-const FLAGS = [
-  "--headless=new",
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-  "--remote-debugging-port=0",
-];
 const ENTER =
   'new KeyboardEvent("keydown", { key: "Enter", code: "Enter", keyCode: 13, bubbles: true })';
 
 /** One browser with one page, from open() to close(). */
 export class Page {
   #browser;
+  #ended; // a promise
   #folder;
   #socket;
   #answers = new Map();
@@ -32,36 +23,54 @@ export class Page {
   /** @param {string} url */
   static async open(url) {
     const page = new Page();
-    page.#folder = mkdtempSync(join(tmpdir(), "aero-chromium-"));
-    page.#browser = spawn(
-      process.env.AERO_CHROMIUM || "/usr/bin/chromium",
-      [...FLAGS, `--user-data-dir=${page.#folder}`, "about:blank"],
-      { stdio: ["ignore", "ignore", "pipe"] },
-    );
-    const port = await new Promise((resolve, reject) => {
+    try {
+      await page.#connect(await page.#start(), url);
+    } catch (error) {
+      await page.close();
+      throw error;
+    }
+    return page;
+  }
+
+  /** Resolves with the port on which the browser listens. */
+  #start() {
+    this.#folder = mkdtempSync(join(tmpdir(), "aero-chromium-"));
+    const extra = [
+      "--headless=new",
+      "--remote-debugging-port=0",
+      `--user-data-dir=${this.#folder}`,
+    ];
+    this.#browser = spawn(CHROMIUM, [...FLAGS, ...extra, "about:blank"], {
+      stdio: ["ignore", "ignore", "pipe"],
+    });
+    this.#ended = new Promise((resolve) => this.#browser.once("exit", resolve));
+    return new Promise((resolve, reject) => {
       let said = "";
-      page.#browser.stderr.setEncoding("utf8").on("data", (text) => {
+      this.#browser.stderr.setEncoding("utf8").on("data", (text) => {
         said += text;
         const match = /DevTools listening on ws:\/\/[^:]+:(\d+)\//.exec(said);
         if (match) resolve(match[1]);
       });
-      page.#browser.once("exit", () => reject(new Error(`chromium ended:\n${said}`)));
+      this.#browser.once("error", reject);
+      this.#ended.then(() => reject(new Error(`chromium ended:\n${said}`)));
     });
+  }
+
+  async #connect(port, url) {
     const made = await fetch(`http://127.0.0.1:${port}/json/new?${encodeURIComponent(url)}`, {
       method: "PUT",
     });
-    page.#socket = new WebSocket((await made.json()).webSocketDebuggerUrl);
-    page.#socket.on("message", (data) => {
+    this.#socket = new WebSocket((await made.json()).webSocketDebuggerUrl);
+    this.#socket.on("message", (data) => {
       const message = JSON.parse(data);
-      page.#answers.get(message.id)?.(message);
-      page.#answers.delete(message.id);
+      this.#answers.get(message.id)?.(message);
+      this.#answers.delete(message.id);
     });
     await new Promise((resolve, reject) => {
-      page.#socket.once("open", resolve).once("error", reject);
+      this.#socket.once("open", resolve).once("error", reject);
     });
-    await page.#send("Page.bringToFront"); // or keys go nowhere
-    await page.#send("Emulation.setFocusEmulationEnabled", { enabled: true });
-    return page;
+    await this.#send("Page.bringToFront"); // or keys go nowhere
+    await this.#send("Emulation.setFocusEmulationEnabled", { enabled: true });
   }
 
   async #send(method, params = {}) {
@@ -110,9 +119,7 @@ export class Page {
 
   async close() {
     this.#socket?.close();
-    const ended = new Promise((resolve) => this.#browser.once("exit", resolve));
-    this.#browser.kill();
-    await ended;
+    if (this.#browser.kill()) await this.#ended;
     rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5 });
   }
 }

@@ -10,13 +10,15 @@ import { chromium } from "playwright-core";
 
 export const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 export const BUILD = process.env.AERO_BUILD_DIR || join(ROOT, "build");
+export const CHROMIUM = process.env.AERO_CHROMIUM || "/usr/bin/chromium";
 export const PROXY = join(BUILD, "proxy-min", "aero-l2-proxy");
 
 /** A loaded machine takes its time to boot a kernel inside an emulator. */
 export const BOOT_MS = 120_000;
 export const STEP_MS = 30_000;
 
-const FLAGS = [
+/** What Chromium needs to run as root on a closed network. */
+export const FLAGS = [
   "--no-sandbox",
   "--disable-gpu",
   "--disable-quic",
@@ -28,7 +30,7 @@ const FLAGS = [
 
 export function launchBrowser() {
   return chromium.launch({
-    executablePath: process.env.AERO_CHROMIUM || "/usr/bin/chromium",
+    executablePath: CHROMIUM,
     args: FLAGS,
   });
 }

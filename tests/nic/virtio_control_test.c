@@ -180,9 +180,9 @@ static void the_generation_counts_what_commands_change(void **state)
     virtio_net_set_link(d->nic, false);
     virtio_net_set_link(d->nic, true);
     assert_int_equal(vdriver_get(d, COMMON_CONFIG_GENERATION, 1), before + 3);
-    assert_int_equal(vdriver_command(d, CTRL_ANNOUNCE, CTRL_ANNOUNCE_ACK, NULL, 0), CTRL_OK);
+    assert_int_equal(vdriver_command(d, CTRL_ANNOUNCE, CTRL_ANNOUNCE_ACK, "", 0), CTRL_OK);
     assert_int_equal(vdriver_get(d, COMMON_CONFIG_GENERATION, 1), before + 4);
-    assert_int_equal(vdriver_command(d, CTRL_ANNOUNCE, CTRL_ANNOUNCE_ACK, NULL, 0), CTRL_OK);
+    assert_int_equal(vdriver_command(d, CTRL_ANNOUNCE, CTRL_ANNOUNCE_ACK, "", 0), CTRL_OK);
     assert_int_equal(vdriver_get(d, COMMON_CONFIG_GENERATION, 1), before + 4);
 }
 
