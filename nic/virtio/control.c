@@ -154,8 +154,7 @@ uint32_t vnet_control_poll(struct virtio_net *nic, uint32_t budget)
     uint32_t done = 0;
     uint16_t head;
 
-    queue->kicked = false; /* also when it is off, or there is none */
-    if (!queue->enabled || !vnet_has(nic, F_CTRL_VQ))
+    if (!vnet_queue_begin(queue) || !vnet_has(nic, F_CTRL_VQ))
         return 0;
     if (budget > queue->size)
         budget = queue->size;

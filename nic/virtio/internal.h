@@ -172,6 +172,12 @@ uint16_t vnet_vector_valid(const struct virtio_net *nic, uint16_t vector);
 /* queue.c (§4) */
 void vnet_queue_reset(struct virtio_net *nic, uint32_t index);
 void vnet_queue_enable(struct virtio_net *nic, struct vnet_queue *queue);
+/** Begins a poll: its kick is seen. Also when the queue is off, or the mark would stay for ever. */
+static inline bool vnet_queue_begin(struct vnet_queue *queue)
+{
+    queue->kicked = false;
+    return queue->enabled;
+}
 /** The next head of the available ring, not yet taken. False: none, or the queue broke. */
 bool vnet_queue_next(struct virtio_net *nic, struct vnet_queue *queue, uint16_t *head);
 

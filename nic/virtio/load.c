@@ -178,10 +178,10 @@ static bool check_identity(const struct virtio_net *nic, const uint8_t *pci)
     if (le32_get(pci + PCI_VENDOR_ID) != le32_get(own + PCI_VENDOR_ID))
         return false;
     for (uint32_t i = 0; i < PCI_BAR_COUNT; i++) {
-        const bool upper = i > 0 && nic->pci.identity.bars[i - 1].kind == PCI_BAR_MEMORY64;
         const uint32_t at = PCI_BAR0 + 4 * i;
 
-        if (!upper && le32_get(pci + at) != 0 && ((pci[at] ^ own[at]) & BAR_KIND_MASK) != 0)
+        if (nic->pci.identity.bars[i].kind != PCI_BAR_NONE && le32_get(pci + at) != 0 &&
+            ((pci[at] ^ own[at]) & BAR_KIND_MASK) != 0)
             return false;
     }
     return true;

@@ -436,8 +436,7 @@ void vnet_rx_poll(struct virtio_net *nic)
     uint32_t bytes;
     uint32_t mss;
 
-    queue->kicked = false;
-    if (!queue->enabled)
+    if (!vnet_queue_begin(queue))
         return;
     nic->rx_left = queue->size;
     nic->chain_held = NO_HEAD;

@@ -157,8 +157,7 @@ uint32_t vnet_tx_poll(struct virtio_net *nic, uint32_t budget)
     bool room = true;
     uint16_t head;
 
-    queue->kicked = false; /* also when it is off: a kick must not stay for ever */
-    if (!queue->enabled)
+    if (!vnet_queue_begin(queue))
         return 0;
     if (budget > queue->size)
         budget = queue->size;

@@ -119,7 +119,7 @@ export class Page {
 
   async close() {
     this.#socket?.close();
-    if (this.#browser.kill()) await this.#ended;
-    rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5 });
+    if (this.#browser?.kill()) await this.#ended;
+    if (this.#folder) rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5 });
   }
 }

@@ -241,7 +241,8 @@ export class Nic {
     this.#done(this.#exports.nic_set_link(this.#slot(), up ? 1 : 0));
   }
 
-  /** @returns {Record<string, number>}  all counters, never reset */
+  /** @returns {Record<string, number>}  all counters; they begin anew only where the card moves to
+   *  other memory: setMemory() */
   stats() {
     const card = this.#slot();
     return this.#instance.stats(
